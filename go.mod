@@ -1,0 +1,3 @@
+module dfemu
+
+go 1.26
