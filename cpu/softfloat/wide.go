@@ -25,6 +25,13 @@ func sticky(x uint64) uint64 {
 	return 0
 }
 
+// sub128 returns the difference of two 128-bit integers.
+func sub128(ahi, alo, bhi, blo uint64) (hi, lo uint64) {
+	lo, borrow := bits.Sub64(alo, blo, 0)
+	hi, _ = bits.Sub64(ahi, bhi, borrow)
+	return hi, lo
+}
+
 // shiftRight shifts hi:lo right by n bits, keeping the lost ones sticky.
 func shiftRight(hi, lo uint64, n uint32) (uint64, uint64) {
 	switch {
@@ -69,8 +76,7 @@ func (a wide) add(b wide) wide {
 	}
 	hi, lo := shiftRight(b.hi, b.lo, uint32(a.exp-b.exp))
 	if a.neg != b.neg {
-		lo, borrow := bits.Sub64(a.lo, lo, 0)
-		hi, _ := bits.Sub64(a.hi, hi, borrow)
+		hi, lo = sub128(a.hi, a.lo, hi, lo)
 		return normalize(a.neg, a.exp, hi, lo)
 	}
 	lo, carry := bits.Add64(a.lo, lo, 0)
@@ -148,9 +154,7 @@ func (a wide) div(b wide) wide {
 	for range 128 {
 		hi, lo = hi<<1|lo>>63, lo<<1
 		if over != 0 || rhi > b.hi || rhi == b.hi && rlo >= b.lo {
-			var borrow uint64
-			rlo, borrow = bits.Sub64(rlo, b.lo, 0)
-			rhi, _ = bits.Sub64(rhi, b.hi, borrow)
+			rhi, rlo = sub128(rhi, rlo, b.hi, b.lo)
 			lo |= 1
 		}
 		over = rhi >> 63

@@ -98,9 +98,8 @@ func EISAID(id string) Term {
 			e.fail("EISA id %q is not three capitals and four hexadecimal digits", id)
 			return
 		}
-		// The identifier is big-endian inside the little-endian integer. It
-		// is always a DWordConst, as compilers emit it.
-		e.u8(0x0c, byte(v>>8), byte(v), low[0], low[1])
+		// The identifier is big-endian inside the little-endian integer.
+		Int(uint64(v>>8) | uint64(v&0xff)<<8 | uint64(low[0])<<16 | uint64(low[1])<<24)(e)
 	}
 }
 

@@ -118,6 +118,7 @@ const (
 
 	// A producer with a fixed minimum and maximum, decoded positively.
 	spaceFixedProducer = 0x0c
+	spaceConsumer      = 0x01
 
 	ioEntireRange = 0x03
 
@@ -193,13 +194,23 @@ func DWordMemory(kind MemoryKind, min, max uint32) Resource {
 
 // QWordMemory is a window of memory anywhere, from min to max inclusive.
 func QWordMemory(kind MemoryKind, min, max uint64) Resource {
+	return qwordMemory(spaceFixedProducer, kind, min, max)
+}
+
+// QWordMemoryConsumer is memory anywhere which the device itself decodes, from
+// min to max inclusive.
+func QWordMemoryConsumer(kind MemoryKind, min, max uint64) Resource {
+	return qwordMemory(spaceFixedProducer|spaceConsumer, kind, min, max)
+}
+
+func qwordMemory(general byte, kind MemoryKind, min, max uint64) Resource {
 	return func(e *Encoder) {
 		if !spaceRange(e, min, max, ^uint64(0)-1) {
 			return
 		}
 		e.u8(0x8a)
 		e.u16(43)
-		e.u8(spaceMemory, spaceFixedProducer, byte(kind))
+		e.u8(spaceMemory, general, byte(kind))
 		e.u64(0)
 		e.u64(min)
 		e.u64(max)

@@ -1,0 +1,117 @@
+package interp
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"dfemu/cpu"
+)
+
+// memory is guest RAM as processors see it: a few slots.
+type memory struct {
+	slots []cpu.Slot
+}
+
+// page returns the host page of a guest-physical address, or nil.
+func (m *memory) page(phys uint64) (p hostPage, readOnly bool) {
+	for i := range m.slots {
+		s := &m.slots[i]
+		if off := phys - s.GPA; off < uint64(len(s.Data)) {
+			return slicePage(s.Data, off&pageMask), s.ReadOnly
+		}
+	}
+	return nil, false
+}
+
+// lineShift is the granularity at which stores are compared with code: 64-byte lines,
+// of which a page has as many as a word has bits.
+const lineShift = 6
+
+// lineSet is some lines of one page.
+type lineSet struct {
+	page uint64 // physical
+	mask uint64
+}
+
+// lines returns the lines that n bytes at phys touch within phys's page.
+func lines(phys uint64, n int) uint64 {
+	first := phys & pageOffset >> lineShift
+	last := min(phys&pageOffset+uint64(n)-1, pageOffset) >> lineShift
+	return ^uint64(0) << first & (^uint64(0) >> (63 - last))
+}
+
+// codeMap knows which lines of guest memory some processor has decoded code
+// from. All methods may be called from any goroutine.
+//
+// A processor that decodes a line marks it before it reads the bytes. A
+// processor whose TLB lets it store to the page without looking here may still
+// do so until it has emptied the store half of its TLB, which it does between two
+// blocks; until every processor has (see settled), blocks of the page are
+// compared with memory each time before they are executed. From then on each
+// store to the page comes here after it was made, and finds the mark.
+type codeMap struct {
+	slots []codeSlot
+	// events counts the pages marked; each processor acknowledges a count
+	// once its TLB reflects it.
+	events atomic.Uint64
+}
+
+type codeSlot struct {
+	gpa   uint64
+	pages []atomic.Uint64 // a mask of lines for each page
+}
+
+func newCodeMap(slots []cpu.Slot) codeMap {
+	var m codeMap
+	for _, s := range slots {
+		m.slots = append(m.slots, codeSlot{s.GPA, make([]atomic.Uint64, len(s.Data)/pageSize)})
+	}
+	return m
+}
+
+func (m *codeMap) mask(phys uint64) *atomic.Uint64 {
+	for i := range m.slots {
+		s := &m.slots[i]
+		if n := (phys - s.gpa) / pageSize; phys >= s.gpa && n < uint64(len(s.pages)) {
+			return &s.pages[n]
+		}
+	}
+	return nil
+}
+
+// any reports whether the page holds decoded code.
+func (m *codeMap) any(phys uint64) bool {
+	p := m.mask(phys)
+	return p != nil && p.Load() != 0
+}
+
+// mark adds lines of a page. fresh tells that the page had none, so that
+// processors may have direct stores to it.
+func (m *codeMap) mark(page, set uint64) (fresh bool) {
+	p := m.mask(page)
+	return p != nil && p.Or(set) == 0
+}
+
+// take removes those lines of set that were marked, and returns them. It is a
+// full barrier between the store that made it necessary and the look at the map.
+func (m *codeMap) take(page, set uint64) uint64 {
+	p := m.mask(page)
+	if p == nil {
+		return 0
+	}
+	return p.And(^set) & set
+}
+
+// count returns the number of lines in a set.
+func (l lineSet) count() int { return bits.OnesCount64(l.mask) }
+
+// codeWritten is called after this processor wrote n bytes at phys, in one
+// page that holds code.
+func (c *CPU) codeWritten(phys uint64, n int) {
+	page := phys & pageMask
+	if hit := c.acc.code.take(page, lines(phys, n)); hit != 0 {
+		l := lineSet{page, hit}
+		c.dropLines(l)
+		c.acc.invalidate(l, c)
+	}
+}

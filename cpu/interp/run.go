@@ -1,0 +1,268 @@
+package interp
+
+import (
+	"dfemu/cpu"
+	"dfemu/cpu/x86"
+)
+
+// Run implements [cpu.VCPU].
+func (c *CPU) Run() (cpu.Exit, error) {
+	c.quiet.Store(false)
+	c.pending.Or(pendInval | pendIntr | pendStop)
+	defer c.quiet.Store(true)
+	for {
+		if p := c.pending.Load(); p != 0 {
+			if exit, leave := c.service(p); leave {
+				return exit, nil
+			}
+			if c.waiting {
+				continue
+			}
+		}
+		st := stFault
+		if c.pending.Load()&pendSlow != 0 {
+			st = c.single()
+		} else if b := c.lookup(); b != nil {
+			st = c.blocksFrom(b)
+		}
+		if st == stFault || st == stTrap {
+			if !c.deliverFault() {
+				return cpu.Exit{Reason: cpu.ExitShutdown}, nil
+			}
+		}
+	}
+}
+
+// blocksFrom executes b and the blocks that follow until something has to be
+// looked at. c.rip is then that of the next instruction, or of the one that
+// faulted when it returns stFault.
+func (c *CPU) blocksFrom(b *block) status {
+	for {
+		rip := c.rip
+		c.r[regRIP] = rip
+		c.cur = b
+		st, i := stNext, 0
+		ops := b.ops
+		for i = range ops {
+			o := &ops[i]
+			if st = o.fn(c, o); st != stNext {
+				break
+			}
+		}
+		c.icount += uint64(i + 1)
+		var next *block
+		var slot int
+		switch st {
+		case stNext:
+			c.rip = rip + b.size
+			if c.mode != x86.Mode64 {
+				c.rip &= 0xffffffff
+			}
+			next = b.link[0]
+		case stTaken:
+			next, slot = b.link[1], 1
+		case stBranch:
+			slot = -1
+		default:
+			c.stop(st, &ops[i])
+			return st
+		}
+		if c.pending.Load() != 0 {
+			return stEnd
+		}
+		if next == nil || next.dead {
+			if next = c.lookup(); next == nil {
+				return stFault
+			}
+			if slot >= 0 && (c.rip^rip)&pageMask == 0 && b.phys2 == 0 && next.phys2 == 0 &&
+				next.seq == 0 && (c.mode == x86.Mode64 || c.segBase[x86.CS]&pageOffset == 0) {
+				b.link[slot] = next
+			}
+		}
+		b = next
+	}
+}
+
+// stop sets RIP after a block was left at o with a status other than those that go on.
+func (c *CPU) stop(st status, o *Op) {
+	switch st {
+	case stRestart, stFault:
+		c.rip = c.ripOf(o)
+		c.icount--
+	case stEnd, stTrap:
+		c.rip = c.nextRIP(o)
+	}
+}
+
+// single executes one instruction and then raises the debug exceptions it
+// earned: single step, data breakpoints. An instruction breakpoint comes before it.
+func (c *CPU) single() status {
+	if c.flags&x86.RF == 0 {
+		if hit := c.instructionBreakpoint(); hit != 0 {
+			c.exc = exception{vec: x86.VecDB, db: hit}
+			return stFault
+		}
+	}
+	b := c.find(c.key | keySingle)
+	if b == nil {
+		return stFault
+	}
+	tf := c.flags&x86.TF != 0
+	shadow := c.s.IntrShadow
+	c.dbHit = 0
+	rip := c.rip
+	c.r[regRIP] = rip
+	c.cur = b
+	o := &b.ops[0]
+	st := o.fn(c, o)
+	c.icount++
+	switch st {
+	case stNext:
+		c.rip = c.nextRIP(o)
+	case stTaken, stBranch:
+	default:
+		c.stop(st, o)
+	}
+	if st == stFault {
+		return st
+	}
+	if shadow && st != stRestart {
+		c.s.IntrShadow = false
+		c.modeChanged()
+	}
+	if st == stTrap {
+		return st
+	}
+	if c.flags&x86.RF != 0 && st != stRestart && !c.keepRF {
+		c.flags &^= x86.RF
+	}
+	c.keepRF = false
+	var db uint64
+	if tf && st != stRestart && !c.s.IntrShadow {
+		db |= 1 << 14 // BS
+	}
+	db |= uint64(c.dbHit)
+	if db != 0 {
+		c.exc = exception{vec: x86.VecDB, db: db}
+		return stTrap
+	}
+	return st
+}
+
+// instructionBreakpoint returns the DR6 bits of the instruction breakpoints at RIP.
+func (c *CPU) instructionBreakpoint() (hit uint64) {
+	dr7 := c.s.DR[7]
+	if dr7&0xff == 0 {
+		return 0
+	}
+	va, _ := c.fetchAddress(c.rip)
+	for i := range 4 {
+		if dr7>>(2*i)&3 != 0 && dr7>>(16+4*i)&3 == 0 && c.s.DR[i] == va {
+			hit |= 1 << i
+		}
+	}
+	return hit
+}
+
+// service looks at what is pending between two blocks.
+func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
+	if p&pendStop != 0 {
+		c.pending.And(^uint32(pendStop))
+		if c.acc.stopping.Load() {
+			c.standStill()
+			p = c.pending.Load()
+		}
+	}
+	if p&pendInval != 0 {
+		c.pending.And(^uint32(pendInval))
+		c.takeInvalidations()
+	}
+	if p&pendKick != 0 {
+		c.pending.And(^uint32(pendKick))
+		return cpu.Exit{Reason: cpu.ExitKicked}, true
+	}
+	if p&pendInit != 0 {
+		c.pending.And(^uint32(pendInit))
+		c.initialize()
+	}
+	if p&pendSIPI != 0 {
+		c.pending.And(^uint32(pendSIPI))
+		c.startup()
+	}
+	if c.s.Run == x86.WaitForSIPI {
+		c.sleep()
+		return exit, false
+	}
+	if p&pendNMI != 0 && !c.s.NMIBlocked && !c.s.IntrShadow {
+		c.pending.And(^uint32(pendNMI))
+		c.s.Run = x86.Running
+		if !c.interrupt(x86.VecNMI) {
+			return cpu.Exit{Reason: cpu.ExitShutdown}, true
+		}
+		c.s.NMIBlocked = true
+	}
+	if p&pendIntr != 0 {
+		if vec, ok := c.nextInterrupt(); ok {
+			c.s.Run = x86.Running
+			if !c.interrupt(vec) {
+				return cpu.Exit{Reason: cpu.ExitShutdown}, true
+			}
+		}
+	}
+	if c.s.Run == x86.Halted {
+		c.sleep()
+		return exit, false
+	}
+	c.waiting = false
+	return exit, false
+}
+
+// nextInterrupt returns the vector of the maskable interrupt to take now. When there
+// is none that could be taken, it stops looking until something changes.
+func (c *CPU) nextInterrupt() (uint8, bool) {
+	if c.flags&x86.IF == 0 || c.s.IntrShadow {
+		if !c.s.IntrShadow {
+			c.pending.And(^uint32(pendIntr)) // set again when IF is
+		}
+		return 0, false
+	}
+	c.pending.And(^uint32(pendIntr))
+	if c.apic.ExtINT() {
+		c.pending.Or(pendIntr)
+		return c.acc.cfg.Platform.AckINTR(), true
+	}
+	if vec, ok := c.apic.Pending(); ok {
+		c.apic.Accept(vec)
+		c.pending.Or(pendIntr)
+		return vec, true
+	}
+	return 0, false
+}
+
+// sleep waits until something is pending. While it waits it counts as having
+// seen all invalidations, since it looks before it executes anything.
+func (c *CPU) sleep() {
+	c.waiting = true
+	c.quiet.Store(true)
+	for c.pending.Load()&^pendSlow == 0 {
+		<-c.wake
+	}
+	c.quiet.Store(false)
+	c.pending.Or(pendInval | pendStop)
+}
+
+// takeInvalidations applies what other processors and devices have changed.
+func (c *CPU) takeInvalidations() {
+	seen := c.acc.code.events.Load()
+	if c.acked.Load() != seen {
+		c.flushWrites()
+		c.acked.Store(seen)
+	}
+	c.mu.Lock()
+	list := c.inval
+	c.inval = nil
+	c.mu.Unlock()
+	for _, l := range list {
+		c.dropLines(l)
+	}
+}

@@ -1,0 +1,303 @@
+package interp
+
+import "dfemu/cpu/x86"
+
+const (
+	tlbSize    = 1024
+	itlbSize   = 128
+	pageSize   = 4096
+	pageMask   = ^uint64(pageSize - 1)
+	pageOffset = pageSize - 1
+)
+
+// The low bits of TLB tags: who may use an entry.
+const (
+	ctxValid = 1 << iota // set in every tag, so that an empty entry never matches
+	ctxUser              // made by and for CPL 3
+	ctxAC                // made at CPL < 3 with EFLAGS.AC set (SMAP suspended)
+	ctxSlow              // never stored in an entry: forces the slow path
+)
+
+// tlbEntry maps one page of linear addresses to host memory. An access of n
+// bytes at va hits when the page of its last byte, with the context bits, is
+// the tag; an access that crosses into the next page therefore misses.
+type tlbEntry struct {
+	r, w uint64   // tags for loads and for stores; 0: none
+	host hostPage // the page in the host
+	phys uint64   // the page in the guest
+}
+
+// itlbEntry maps one page for instruction fetch.
+type itlbEntry struct {
+	tag  uint64
+	phys uint64
+	host hostPage
+}
+
+// access says what a translation is for.
+type access uint8
+
+const (
+	accRead access = iota
+	accWrite
+	accFetch
+)
+
+// flushTLB drops all translations.
+func (c *CPU) flushTLB() {
+	clear(c.tlb[:])
+	clear(c.itlb[:])
+	c.jgen++
+}
+
+// flushPage drops the translations of one linear page.
+func (c *CPU) flushPage(va uint64) {
+	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
+	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
+	c.jgen++
+}
+
+// flushWrites makes every store look at the code map again.
+func (c *CPU) flushWrites() {
+	for i := range c.tlb {
+		c.tlb[i].w = 0
+	}
+}
+
+// lea returns the offset of o's memory operand in its segment.
+func (c *CPU) lea(o *Op) uint64 {
+	return (c.r[o.base&31] + c.r[o.index&31]<<(o.scale&3) + o.disp) & o.amask
+}
+
+// load reads o's memory operand.
+func load[T word](c *CPU, o *Op) (T, bool) {
+	va := (c.r[o.base&31] + c.r[o.index&31]<<(o.scale&3) + o.disp) & o.amask
+	if o.legacy {
+		var ok bool
+		if va, ok = c.linear(o.seg, va, sizeOf[T](), accRead); !ok {
+			return 0, false
+		}
+	} else {
+		va += c.segBase[o.seg&7]
+	}
+	return loadAt[T](c, o, va)
+}
+
+// store writes o's memory operand.
+func store[T word](c *CPU, o *Op, v T) bool {
+	va := (c.r[o.base&31] + c.r[o.index&31]<<(o.scale&3) + o.disp) & o.amask
+	if o.legacy {
+		var ok bool
+		if va, ok = c.linear(o.seg, va, sizeOf[T](), accWrite); !ok {
+			return false
+		}
+	} else {
+		va += c.segBase[o.seg&7]
+	}
+	return storeAt(c, o, va, v)
+}
+
+// loadW reads o's memory operand for an instruction that will write it:
+// a fault is reported as one of the write, and once loadW succeeded the store cannot fault.
+func loadW[T word](c *CPU, o *Op) (T, bool) {
+	va, ok := c.address(o, int(sizeOf[T]()), accWrite)
+	if !ok {
+		return 0, false
+	}
+	e := &c.tlb[va>>12&(tlbSize-1)]
+	if e.w == (va+sizeOf[T]()-1)&pageMask|c.ctx {
+		return hostLoad[T](hostAt(e.host, va)), true
+	}
+	if !c.probe(o, va, int(sizeOf[T]()), accWrite) {
+		return 0, false
+	}
+	return loadAt[T](c, o, va)
+}
+
+// address returns the linear address of o's memory operand, of which n bytes
+// will be accessed. Outside 64-bit mode it checks the segment.
+func (c *CPU) address(o *Op, n int, acc access) (va uint64, ok bool) {
+	va = c.lea(o)
+	if o.legacy {
+		return c.linear(o.seg, va, uint64(n), acc)
+	}
+	return va + c.segBase[o.seg&7], true
+}
+
+// loadAt reads the T at linear address va. o tells which instruction and,
+// for the choice between #SS and #GP, which segment; it may be nil for
+// accesses that the processor makes by itself.
+func loadAt[T word](c *CPU, o *Op, va uint64) (T, bool) {
+	e := &c.tlb[va>>12&(tlbSize-1)]
+	if e.r == (va+sizeOf[T]()-1)&pageMask|c.ctx {
+		return hostLoad[T](hostAt(e.host, va)), true
+	}
+	v, ok := c.loadSlow(o, va, int(sizeOf[T]()), c.ctx)
+	return T(v), ok
+}
+
+// storeAt writes the T at linear address va.
+func storeAt[T word](c *CPU, o *Op, va uint64, v T) bool {
+	e := &c.tlb[va>>12&(tlbSize-1)]
+	if e.w == (va+sizeOf[T]()-1)&pageMask|c.ctx {
+		hostStore(hostAt(e.host, va), v)
+		return true
+	}
+	return c.storeSlow(o, va, int(sizeOf[T]()), uint64(v), c.ctx)
+}
+
+// load128 and load256 read o's memory operand; align tells that it must be
+// aligned to its size (#GP otherwise).
+func (c *CPU) load128(o *Op, align bool) (v [2]uint64, ok bool) {
+	va, ok := c.address(o, 16, accRead)
+	if !ok || align && !c.aligned(va, 16) {
+		return v, false
+	}
+	if v[0], ok = loadAt[uint64](c, o, va); ok {
+		v[1], ok = loadAt[uint64](c, o, va+8)
+	}
+	return v, ok
+}
+
+func (c *CPU) load256(o *Op, align bool) (v [4]uint64, ok bool) {
+	va, ok := c.address(o, 32, accRead)
+	if !ok || align && !c.aligned(va, 32) {
+		return v, false
+	}
+	for i := range v {
+		if v[i], ok = loadAt[uint64](c, o, va+8*uint64(i)); !ok {
+			return v, false
+		}
+	}
+	return v, true
+}
+
+// store128 and store256 write o's memory operand; either all of it or, on a
+// fault, nothing.
+func (c *CPU) store128(o *Op, v [2]uint64, align bool) bool {
+	va, ok := c.address(o, 16, accWrite)
+	if !ok || align && !c.aligned(va, 16) || !c.probe(o, va, 16, accWrite) {
+		return false
+	}
+	return storeAt(c, o, va, v[0]) && storeAt(c, o, va+8, v[1])
+}
+
+func (c *CPU) store256(o *Op, v [4]uint64, align bool) bool {
+	va, ok := c.address(o, 32, accWrite)
+	if !ok || align && !c.aligned(va, 32) || !c.probe(o, va, 32, accWrite) {
+		return false
+	}
+	for i := range v {
+		if !storeAt(c, o, va+8*uint64(i), v[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// aligned raises #GP(0) unless va is a multiple of n.
+func (c *CPU) aligned(va, n uint64) bool {
+	if va&(n-1) != 0 {
+		c.gp(0)
+		return false
+	}
+	return true
+}
+
+// loadBytes and storeBytes access len(p) bytes from linear address va; a store
+// is made wholly or not at all.
+func (c *CPU) loadBytes(o *Op, va uint64, p []byte) bool {
+	if !c.probe(o, va, len(p), accRead) {
+		return false
+	}
+	for i := range p {
+		v, ok := loadAt[uint8](c, o, va+uint64(i))
+		if !ok {
+			return false
+		}
+		p[i] = v
+	}
+	return true
+}
+
+func (c *CPU) storeBytes(o *Op, va uint64, p []byte) bool {
+	if !c.probe(o, va, len(p), accWrite) {
+		return false
+	}
+	for i, b := range p {
+		if !storeAt(c, o, va+uint64(i), b) {
+			return false
+		}
+	}
+	return true
+}
+
+// readSys and writeSys access system structures (descriptor tables, task
+// state, the stacks of gates) with supervisor rights whatever the CPL.
+func (c *CPU) readSys(va uint64, n int) (uint64, bool) {
+	return c.loadSlow(nil, va, n, ctxValid)
+}
+
+func (c *CPU) writeSys(va uint64, n int, v uint64) bool {
+	return c.storeSlow(nil, va, n, v, ctxValid)
+}
+
+// probe checks that n bytes (at most a page) at va can be accessed and raises the
+// fault if not.
+func (c *CPU) probe(o *Op, va uint64, n int, acc access) bool {
+	last := va + uint64(n) - 1
+	e := &c.tlb[va>>12&(tlbSize-1)]
+	tag := last&pageMask | c.ctx
+	if acc == accWrite && e.w == tag || acc == accRead && e.r == tag {
+		return true
+	}
+	if _, _, ok := c.translate(o, va, acc, c.ctx); !ok {
+		return false
+	}
+	if (va^last)&pageMask != 0 {
+		if _, _, ok := c.translate(o, last&pageMask, acc, c.ctx); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// linear checks an access of n bytes at offset off of a segment against its
+// limit and type, and returns the linear address (Intel SDM vol. 3, 5.3–5.5).
+func (c *CPU) linear(seg uint8, off, n uint64, acc access) (va uint64, ok bool) {
+	if seg >= segNone {
+		return off, true
+	}
+	if c.mode == x86.Mode64 {
+		return off + c.segBase[seg], true
+	}
+	g := &c.s.Seg[seg]
+	last := off + n - 1
+	limit := uint64(g.Limit)
+	bad := g.Attr&x86.AttrUnusable != 0
+	if !bad {
+		if g.Attr&(x86.AttrCode|x86.AttrDC) == x86.AttrDC { // expand-down data
+			top := uint64(0xffff)
+			if g.Attr&x86.AttrDB != 0 {
+				top = 0xffffffff
+			}
+			bad = off <= limit || last > top || last < off
+		} else {
+			bad = last > limit || last < off
+		}
+		if c.s.CR0&x86.CR0_PE != 0 && c.flags&x86.VM == 0 {
+			code := g.Attr&x86.AttrCode != 0
+			rw := g.Attr&x86.AttrRW != 0
+			bad = bad || acc == accWrite && (code || !rw) || acc == accRead && code && !rw
+		}
+	}
+	if bad {
+		if seg == x86.SS {
+			c.fault(x86.VecSS, 0)
+		} else {
+			c.gp(0)
+		}
+		return 0, false
+	}
+	return (off + g.Base) & 0xffffffff, true
+}

@@ -1,0 +1,60 @@
+package block
+
+import "io"
+
+// directAlign is the alignment in bytes of memory, offset and length that suits
+// direct I/O on all usual file systems and disks.
+const directAlign = 4096
+
+// readBuffered reads through an aligned buffer.
+func (b *File) readBuffered(p []byte, off int64) (int, error) {
+	done := 0
+	buf := alignedBuffer(1 << 18)
+	for done < len(p) {
+		start := (off + int64(done)) &^ (directAlign - 1)
+		skip := int(off + int64(done) - start)
+		want := min(len(buf), (skip+len(p)-done+directAlign-1)&^(directAlign-1))
+		n, err := b.f.ReadAt(buf[:want], start)
+		if n <= skip {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return done, err
+		}
+		done += copy(p[done:], buf[skip:n])
+	}
+	return done, nil
+}
+
+// writeBuffered writes through an aligned buffer, keeping what surrounds an
+// unaligned piece. Two such writes in one block exclude each other.
+func (b *File) writeBuffered(p []byte, off int64) (int, error) {
+	b.edge.Lock()
+	defer b.edge.Unlock()
+	done := 0
+	buf := alignedBuffer(1 << 18)
+	for done < len(p) {
+		start := (off + int64(done)) &^ (directAlign - 1)
+		skip := int(off + int64(done) - start)
+		want := min(len(buf), (skip+len(p)-done+directAlign-1)&^(directAlign-1))
+		have := want
+		if skip != 0 || skip+len(p)-done < want {
+			n, err := b.f.ReadAt(buf[:want], start)
+			if err != nil && err != io.EOF {
+				return done, err
+			}
+			have = n
+		}
+		k := copy(buf[skip:want], p[done:])
+		end := max(have, skip+k)
+		if end != want {
+			// The image's last block is short; only sectors of it exist.
+			end = (end + SectorSize - 1) &^ (SectorSize - 1)
+		}
+		if _, err := b.f.WriteAt(buf[:end], start); err != nil {
+			return done, err
+		}
+		done += k
+	}
+	return done, nil
+}

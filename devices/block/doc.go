@@ -1,0 +1,22 @@
+// Package block has the host-side stores behind disks: a raw image in a file
+// or on a block device, bytes in memory, and a copy-on-write overlay over
+// another store. All implement [devices.Block].
+//
+// Disks are made of 512-byte sectors. A store whose size is no multiple of 512
+// shows whole sectors only: bytes of a partial last sector cannot be reached and
+// are never changed. Stores smaller than one sector are refused.
+package block
+
+import "fmt"
+
+// SectorSize is the unit in bytes that capacities are rounded down to.
+const SectorSize = 512
+
+// check reports a range outside [0, size). Callers promise not to pass one; a
+// mistake of theirs must not reach past the end of the store.
+func check(what, name string, off, n, size int64) error {
+	if off < 0 || n < 0 || off > size || n > size-off {
+		return fmt.Errorf("%s %s: range of %d bytes at %d is outside its %d bytes", what, name, n, off, size)
+	}
+	return nil
+}
