@@ -30,6 +30,7 @@ const (
 	Gw
 	Gd
 	Gv
+	Gdq // register of 4 bytes, or 8 for operand size 8
 
 	Bv // VEX.vvvv, a general-purpose register
 	Zb // the low bits of the opcode, a general-purpose register
@@ -121,7 +122,9 @@ const (
 	Wq
 	Wdq
 	Wqq
+	UdqMd // vector register of 16 bytes, or 4 bytes of memory
 	Ux
+	Ud
 	Uq
 	Udq
 	Uqq
@@ -165,20 +168,19 @@ type SizeCode uint8
 
 // The sizes that depend on prefixes and mode.
 const (
-	SzV     SizeCode = 128 + iota // Inst.OpSize
-	SzZ                           // Inst.OpSize, at most 4
-	SzX                           // Inst.VecLen
-	SzH                           // half of it
-	SzF                           // a quarter
-	SzE                           // an eighth
-	SzP                           // OpSize + 2
-	SzA                           // OpSize * 2
-	SzS                           // 10 in 64-bit mode, otherwise 6
-	SzM                           // 8 in 64-bit mode, otherwise 4
-	SzEnv                         // 14 or 28
-	SzSave                        // 94 or 108
-	SzXY                          // VecLen, or 8 for MMX
-	numSize = int(iota)
+	SzV    SizeCode = 128 + iota // Inst.OpSize
+	SzZ                          // Inst.OpSize, at most 4
+	SzDQ                         // Inst.OpSize, at least 4
+	SzX                          // Inst.VecLen
+	SzH                          // half of it
+	SzF                          // a quarter
+	SzE                          // an eighth
+	SzP                          // OpSize + 2
+	SzA                          // OpSize * 2
+	SzS                          // 10 in 64-bit mode, otherwise 6
+	SzM                          // 8 in 64-bit mode, otherwise 4
+	SzEnv                        // 14 or 28
+	SzSave                       // 94 or 108
 )
 
 // Bytes returns the size for a given operand size, vector length and mode.
@@ -188,7 +190,9 @@ func (c SizeCode) Bytes(opSize, vecLen uint8, mode Mode) uint8 {
 		return opSize
 	case SzZ:
 		return min(opSize, 4)
-	case SzX, SzXY:
+	case SzDQ:
+		return max(opSize, 4)
+	case SzX:
 		return vecLen
 	case SzH:
 		return vecLen / 2
@@ -256,6 +260,7 @@ var specs = [NumSpecs]SpecInfo{
 	Gw:   {Where: InReg, Kind: KindReg, RegSize: 2},
 	Gd:   {Where: InReg, Kind: KindReg, RegSize: 4},
 	Gv:   {Where: InReg, Kind: KindReg, RegSize: SzV},
+	Gdq:  {Where: InReg, Kind: KindReg, RegSize: SzDQ},
 	Bv:   {Where: InVvvv, Kind: KindReg, RegSize: SzV},
 	Zb:   {Where: InOpcode, Kind: KindReg, RegSize: 1},
 	Zv:   {Where: InOpcode, Kind: KindReg, RegSize: SzV},
@@ -319,31 +324,33 @@ var specs = [NumSpecs]SpecInfo{
 	Qq: {Where: InRM, Kind: KindMMX, Mem: true, RegSize: 8, MemSize: 8},
 	Nq: {Where: InRM, Kind: KindMMX, RegSize: 8},
 
-	Vx:  {Where: InReg, Kind: KindVec, RegSize: SzX},
-	Vd:  {Where: InReg, Kind: KindVec, RegSize: 4},
-	Vq:  {Where: InReg, Kind: KindVec, RegSize: 8},
-	Vdq: {Where: InReg, Kind: KindVec, RegSize: 16},
-	Vqq: {Where: InReg, Kind: KindVec, RegSize: 32},
-	Wx:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzX, MemSize: SzX},
-	Wh:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzH, MemSize: SzH},
-	Wf:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzF, MemSize: SzF},
-	We:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzE, MemSize: SzE},
-	Wb:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: 1, MemSize: 1},
-	Ww:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: 2, MemSize: 2},
-	Wd:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: 4, MemSize: 4},
-	Wq:  {Where: InRM, Kind: KindVec, Mem: true, RegSize: 8, MemSize: 8},
-	Wdq: {Where: InRM, Kind: KindVec, Mem: true, RegSize: 16, MemSize: 16},
-	Wqq: {Where: InRM, Kind: KindVec, Mem: true, RegSize: 32, MemSize: 32},
-	Ux:  {Where: InRM, Kind: KindVec, RegSize: SzX},
-	Uq:  {Where: InRM, Kind: KindVec, RegSize: 8},
-	Udq: {Where: InRM, Kind: KindVec, RegSize: 16},
-	Uqq: {Where: InRM, Kind: KindVec, RegSize: 32},
-	Hx:  {Where: InVvvv, Kind: KindVec, RegSize: SzX},
-	Hd:  {Where: InVvvv, Kind: KindVec, RegSize: 4},
-	Hq:  {Where: InVvvv, Kind: KindVec, RegSize: 8},
-	Hdq: {Where: InVvvv, Kind: KindVec, RegSize: 16},
-	Hqq: {Where: InVvvv, Kind: KindVec, RegSize: 32},
-	Lx:  {Where: InIs4, Kind: KindVec, RegSize: SzX},
+	Vx:    {Where: InReg, Kind: KindVec, RegSize: SzX},
+	Vd:    {Where: InReg, Kind: KindVec, RegSize: 4},
+	Vq:    {Where: InReg, Kind: KindVec, RegSize: 8},
+	Vdq:   {Where: InReg, Kind: KindVec, RegSize: 16},
+	Vqq:   {Where: InReg, Kind: KindVec, RegSize: 32},
+	Wx:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzX, MemSize: SzX},
+	Wh:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzH, MemSize: SzH},
+	Wf:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzF, MemSize: SzF},
+	We:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: SzE, MemSize: SzE},
+	Wb:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: 1, MemSize: 1},
+	Ww:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: 2, MemSize: 2},
+	Wd:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: 4, MemSize: 4},
+	Wq:    {Where: InRM, Kind: KindVec, Mem: true, RegSize: 8, MemSize: 8},
+	Wdq:   {Where: InRM, Kind: KindVec, Mem: true, RegSize: 16, MemSize: 16},
+	Wqq:   {Where: InRM, Kind: KindVec, Mem: true, RegSize: 32, MemSize: 32},
+	UdqMd: {Where: InRM, Kind: KindVec, Mem: true, RegSize: 16, MemSize: 4},
+	Ux:    {Where: InRM, Kind: KindVec, RegSize: SzX},
+	Ud:    {Where: InRM, Kind: KindVec, RegSize: 4},
+	Uq:    {Where: InRM, Kind: KindVec, RegSize: 8},
+	Udq:   {Where: InRM, Kind: KindVec, RegSize: 16},
+	Uqq:   {Where: InRM, Kind: KindVec, RegSize: 32},
+	Hx:    {Where: InVvvv, Kind: KindVec, RegSize: SzX},
+	Hd:    {Where: InVvvv, Kind: KindVec, RegSize: 4},
+	Hq:    {Where: InVvvv, Kind: KindVec, RegSize: 8},
+	Hdq:   {Where: InVvvv, Kind: KindVec, RegSize: 16},
+	Hqq:   {Where: InVvvv, Kind: KindVec, RegSize: 32},
+	Lx:    {Where: InIs4, Kind: KindVec, RegSize: SzX},
 
 	XMM0: {Kind: KindVec, RegSize: 16},
 }

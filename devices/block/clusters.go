@@ -53,7 +53,9 @@ func (s *memoryClusters) zero(c, n int64) error {
 }
 
 func (s *memoryClusters) close() error {
-	clear(s.part[:])
+	for i := range s.part {
+		clear(s.part[i])
+	}
 	return nil
 }
 

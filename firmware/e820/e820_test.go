@@ -144,7 +144,7 @@ func TestLayoutErrors(t *testing.T) {
 		{"257 buses", Config{RAM: GiB, Buses: 257}},
 		{"overlaps RAM", Config{RAM: GiB, ECAM: 0x20000000, Hole: GiB}},
 		{"ECAM at", Config{RAM: GiB, ECAM: 0xf0000000}},
-		{"ECAM at", Config{RAM: GiB, ECAM: 0x80001000}},
+		{"ECAM at", Config{RAM: GiB, ECAM: 0x80001000, Hole: 2 * GiB}},
 		{"RAM up to", Config{RAM: GiB, Hole: 0xff000000}},
 		{"power of two", Config{RAM: GiB, Window64: 3 * GiB}},
 		{"no 64-bit window", Config{RAM: GiB, Window64: 1 << 40}},

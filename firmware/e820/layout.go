@@ -201,7 +201,7 @@ func (l *Layout) makeMap() error {
 		{BIOSArea, HighStart - BIOSArea, Reserved},
 		{IOAPIC, 0x1000, Reserved},
 		{0xfed00000, 0x1000, Reserved}, // event timer
-		{0xfee00000, 0x100000, Reserved},
+		{0xfee00000, 0x1000, Reserved}, // local APICs
 		{l.ECAM.Addr, l.ECAM.Size, Reserved},
 	}
 	for i, b := range l.Banks {

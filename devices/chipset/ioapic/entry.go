@@ -6,16 +6,16 @@ type entry uint64
 
 // Fields of a redirection table entry.
 const (
-	vectorMask  entry = 0xff
-	modeShift         = 8 // delivery mode, 3 bits
-	modeMask    entry = 7 << modeShift
-	logical     entry = 1 << 11 // destination mode
-	activeLow   entry = 1 << 13 // polarity: a note to the board, lines here are logical
-	remoteIRR   entry = 1 << 14
-	levelMode   entry = 1 << 15 // trigger mode
-	masked      entry = 1 << 16
-	extDest     entry = 0x7f << 49 // destination ID bits 14..8
-	destShift         = 56         // destination ID bits 7..0
+	vectorMask entry = 0xff
+	modeShift        = 8 // delivery mode, 3 bits
+	modeMask   entry = 7 << modeShift
+	logical    entry = 1 << 11 // destination mode
+	activeLow  entry = 1 << 13 // polarity: a note to the board, lines here are logical
+	remoteIRR  entry = 1 << 14
+	levelMode  entry = 1 << 15 // trigger mode
+	masked     entry = 1 << 16
+	extDest    entry = 0x7f << 49 // destination ID bits 14..8
+	destShift        = 56         // destination ID bits 7..0
 
 	writable = vectorMask | modeMask | logical | activeLow | levelMode | masked | 0xff<<destShift
 )

@@ -169,7 +169,8 @@ func (d *Device) arm() {
 		return
 	}
 	if earliest := ticks.At(d.clock.Now()+minGap, Hz); c.periodic() && at < earliest {
-		if later, ok := c.rise(earliest); ok {
+		ahead := *c // looking ahead must not make a waiting count take effect
+		if later, ok := ahead.rise(earliest); ok {
 			at = later
 		}
 	}
@@ -179,7 +180,9 @@ func (d *Device) arm() {
 func (d *Device) read(r devices.Reg, _ uint64) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return uint64(d.state.Counters[r.Index].read(d.now()))
+	now := d.now()
+	d.catchUp(now)
+	return uint64(d.state.Counters[r.Index].read(now))
 }
 
 func (d *Device) write(r devices.Reg, v, _ uint64) {

@@ -1,0 +1,33 @@
+package x86
+
+// table0F3A holds the legacy opcodes after 0F 3A (Intel SDM vol. 2, appendix A.3, table A-5).
+var table0F3A = [...]Enc{
+	{Op: ROUNDPS, Map: Map0F3A, Code: 0x08, Prefix: P66, ModRM: MR, Exc: Exc2, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: ROUNDPD, Map: Map0F3A, Code: 0x09, Prefix: P66, ModRM: MR, Exc: Exc2, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: ROUNDSS, Map: Map0F3A, Code: 0x0a, Prefix: P66, ModRM: MR, Exc: Exc3, Feat: FeatSSE41, Args: Ops{Vd, Wd, Ib}},
+	{Op: ROUNDSD, Map: Map0F3A, Code: 0x0b, Prefix: P66, ModRM: MR, Exc: Exc3, Feat: FeatSSE41, Args: Ops{Vq, Wq, Ib}},
+	{Op: BLENDPS, Map: Map0F3A, Code: 0x0c, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: BLENDPD, Map: Map0F3A, Code: 0x0d, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: PBLENDW, Map: Map0F3A, Code: 0x0e, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: PALIGNR, Map: Map0F3A, Code: 0x0f, Prefix: PNP, ModRM: MR, Exc: ExcMMX, Feat: FeatSSSE3, Args: Ops{Pq, Qq, Ib}},
+	{Op: PALIGNR, Map: Map0F3A, Code: 0x0f, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatSSSE3, Args: Ops{Vx, Wx, Ib}},
+	{Op: PEXTRB, Map: Map0F3A, Code: 0x14, Prefix: P66, ModRM: MR, Exc: Exc5, Feat: FeatSSE41, Args: Ops{RdMb, Vdq, Ib}},
+	{Op: PEXTRW, Map: Map0F3A, Code: 0x15, Prefix: P66, ModRM: MR, Exc: Exc5, Feat: FeatSSE41, Args: Ops{RdMw, Vdq, Ib}},
+	{Op: PEXTRD, Map: Map0F3A, Code: 0x16, Prefix: P66, ModRM: MR, W: W0, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Ed, Vdq, Ib}},
+	{Op: PEXTRQ, Map: Map0F3A, Code: 0x16, Prefix: P66, ModRM: MR, W: W1, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Eq, Vdq, Ib}},
+	{Op: EXTRACTPS, Map: Map0F3A, Code: 0x17, Prefix: P66, ModRM: MR, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Ed, Vdq, Ib}},
+	{Op: PINSRB, Map: Map0F3A, Code: 0x20, Prefix: P66, ModRM: MR, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Vdq, RdMb, Ib}},
+	{Op: INSERTPS, Map: Map0F3A, Code: 0x21, Prefix: P66, ModRM: MR, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Vdq, UdqMd, Ib}},
+	{Op: PINSRD, Map: Map0F3A, Code: 0x22, Prefix: P66, ModRM: MR, W: W0, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Vdq, Ed, Ib}},
+	{Op: PINSRQ, Map: Map0F3A, Code: 0x22, Prefix: P66, ModRM: MR, W: W1, Exc: Exc5, Feat: FeatSSE41, Args: Ops{Vdq, Eq, Ib}},
+	{Op: DPPS, Map: Map0F3A, Code: 0x40, Prefix: P66, ModRM: MR, Exc: Exc2, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: DPPD, Map: Map0F3A, Code: 0x41, Prefix: P66, ModRM: MR, Exc: Exc2, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: MPSADBW, Map: Map0F3A, Code: 0x42, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatSSE41, Args: Ops{Vx, Wx, Ib}},
+	{Op: PCLMULQDQ, Map: Map0F3A, Code: 0x44, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatPCLMULQDQ, Args: Ops{Vx, Wx, Ib}},
+	{Op: PCMPESTRM, Map: Map0F3A, Code: 0x60, Prefix: P66, ModRM: MR, Size: SizeY, Exc: Exc4, Feat: FeatSSE42, Attr: Unaligned, Args: Ops{Vx, Wx, Ib}},
+	{Op: PCMPESTRI, Map: Map0F3A, Code: 0x61, Prefix: P66, ModRM: MR, Size: SizeY, Exc: Exc4, Feat: FeatSSE42, Attr: Unaligned, Args: Ops{Vx, Wx, Ib}},
+	{Op: PCMPISTRM, Map: Map0F3A, Code: 0x62, Prefix: P66, ModRM: MR, Size: SizeY, Exc: Exc4, Feat: FeatSSE42, Attr: Unaligned, Args: Ops{Vx, Wx, Ib}},
+	{Op: PCMPISTRI, Map: Map0F3A, Code: 0x63, Prefix: P66, ModRM: MR, Size: SizeY, Exc: Exc4, Feat: FeatSSE42, Attr: Unaligned, Args: Ops{Vx, Wx, Ib}},
+	{Op: SHA1RNDS4, Map: Map0F3A, Code: 0xcc, Prefix: PNP, ModRM: MR, Exc: Exc4, Feat: FeatSHA, Args: Ops{Vx, Wx, Ib}},
+	{Op: AESKEYGENASSIST, Map: Map0F3A, Code: 0xdf, Prefix: P66, ModRM: MR, Exc: Exc4, Feat: FeatAES, Args: Ops{Vx, Wx, Ib}},
+}

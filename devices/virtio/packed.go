@@ -1,0 +1,183 @@
+package virtio
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// packedRing is a packed virtqueue (section 2.8).
+type packedRing struct {
+	q        *Queue
+	num      uint16
+	desc     shared
+	driver   shared // event suppression, written by the driver
+	device   shared // event suppression, written here
+	next     lap    // next descriptor to be taken
+	done     lap    // next descriptor to be given back
+	total    int64  // descriptors given back since the start
+	told     int64  // total when the driver was last told
+	event    int64  // event suppression as last stored, or -1
+	eventIdx bool
+}
+
+// lap is a position in the ring and the wrap counter that goes with it.
+type lap struct {
+	i    uint16
+	wrap bool
+}
+
+func (p lap) plus(n, num uint16) lap {
+	// Both are at most 32768, so the sum fits.
+	if i := uint32(p.i) + uint32(n); i >= uint32(num) {
+		return lap{uint16(i - uint32(num)), !p.wrap}
+	}
+	return lap{p.i + n, p.wrap}
+}
+
+// word is the position as it is written in event suppression structures.
+func (p lap) word() uint16 {
+	if p.wrap {
+		return p.i | 1<<15
+	}
+	return p.i
+}
+
+// Flags of event suppression (section 2.8.10).
+const (
+	eventEnable  = 0
+	eventDisable = 1
+	eventDesc    = 2
+)
+
+func newPackedRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool) (*packedRing, error) {
+	r := &packedRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx, next: lap{0, true}, done: lap{0, true}}
+	if desc%16 != 0 || driver%4 != 0 || device%4 != 0 {
+		return nil, fmt.Errorf("areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
+	}
+	var err error
+	if r.desc, _, err = newShared(q.mem, desc, num*descSize); err != nil {
+		return nil, err
+	}
+	if r.driver, _, err = newShared(q.mem, driver, 4); err != nil {
+		return nil, err
+	}
+	if r.device, _, err = newShared(q.mem, device, 4); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *packedRing) more() bool {
+	flags := uint16(r.desc.load32(int(r.next.i)*descSize+12) >> 16)
+	return flags&descAvail != 0 == r.next.wrap && flags&descUsed != 0 != r.next.wrap
+}
+
+func (r *packedRing) pop(c *Chain) (bool, error) {
+	if !r.more() {
+		return false, nil
+	}
+	at := r.next
+	for n := uint16(1); ; n++ {
+		d := packedDescriptor(r.desc.b[int(at.i)*descSize:])
+		at = at.plus(1, r.num)
+		c.id, c.count = d.other, n
+		if d.flags&descIndirect != 0 {
+			if n != 1 || d.flags&descNext != 0 {
+				return false, errors.New("indirect descriptor that is not alone")
+			}
+			if err := r.readTable(c, d); err != nil {
+				return false, err
+			}
+			break
+		}
+		if err := c.add(d); err != nil {
+			return false, err
+		}
+		if d.flags&descNext == 0 {
+			break
+		}
+		if n == r.num {
+			return false, errors.New("chain longer than the ring")
+		}
+	}
+	r.next = at
+	return true, nil
+}
+
+// readTable takes all descriptors of an indirect table, in order; of their flags only
+// WRITE counts (section 2.8.7).
+func (r *packedRing) readTable(c *Chain, d descriptor) error {
+	t, err := r.q.table(d)
+	if err != nil {
+		return err
+	}
+	for ; len(t) > 0; t = t[descSize:] {
+		if err := c.add(packedDescriptor(t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *packedRing) push(l []*Chain) {
+	for _, c := range l {
+		at := int(r.done.i) * descSize
+		binary.LittleEndian.PutUint32(r.desc.b[at+8:], c.len)
+		flags := uint32(0)
+		if r.done.wrap {
+			flags = descAvail | descUsed
+		}
+		if c.len != 0 {
+			flags |= descWrite
+		}
+		r.desc.store32(at+12, uint32(c.id)|flags<<16)
+		r.q.mem.Written(r.desc.addr+uint64(at), descSize)
+		r.done = r.done.plus(c.count, r.num)
+		r.total += int64(c.count)
+	}
+}
+
+func (r *packedRing) wantsInterrupt() bool {
+	old := r.told
+	r.told = r.total
+	w := r.driver.load32(0)
+	switch w >> 16 & 3 {
+	case eventEnable:
+		return true
+	case eventDesc:
+		if !r.eventIdx {
+			return true
+		}
+		// The descriptor named is on this lap or the one before; was it given back just now?
+		event := r.total - int64(r.done.i) + int64(w&0x7fff)
+		if w>>15&1 != 0 != r.done.wrap {
+			event -= int64(r.num)
+		}
+		return event >= old && event < r.total
+	}
+	return false
+}
+
+func (r *packedRing) setNotify(on bool) {
+	w := uint32(eventDisable) << 16
+	if on && r.eventIdx {
+		w = eventDesc<<16 | uint32(r.next.word())
+	} else if on {
+		w = eventEnable << 16
+	}
+	if r.event == int64(w) {
+		return
+	}
+	r.event = int64(w)
+	r.device.store32(0, w)
+	r.q.mem.Written(r.device.addr, 4)
+}
+
+func (r *packedRing) save() [2]uint16 { return [2]uint16{r.next.word(), r.done.word()} }
+
+func (r *packedRing) restore(s [2]uint16) {
+	unpack := func(w uint16) lap { return lap{min(w&0x7fff, r.num-1), w>>15 != 0} }
+	r.next, r.done = unpack(s[0]), unpack(s[1])
+	r.total, r.told = 0, 0
+}

@@ -1,0 +1,178 @@
+package virtio
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// splitRing is a split virtqueue (section 2.7).
+type splitRing struct {
+	q     *Queue
+	num   uint16
+	desc  []byte // descriptor table
+	avail shared // driver area
+	skip  int    // where the driver area begins in avail: 0 or 2
+	used  shared // device area
+
+	next     uint16 // next index in the available ring
+	done     uint16 // index to be published in the used ring
+	told     uint16 // done when the driver was last told
+	quiet    bool   // the driver need not notify (without event index)
+	event    int    // event index as last stored, or -1
+	eventIdx bool
+}
+
+const (
+	availNoInterrupt = 1
+	usedNoNotify     = 1
+)
+
+func newSplitRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool) (*splitRing, error) {
+	r := &splitRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx}
+	switch {
+	case num&(num-1) != 0:
+		return nil, fmt.Errorf("%d descriptors: must be a power of two", num)
+	case desc%16 != 0 || driver%2 != 0 || device%4 != 0:
+		return nil, fmt.Errorf("areas at %#x, %#x, %#x: must be aligned to 16, 2 and 4", desc, driver, device)
+	}
+	var err error
+	if r.desc, err = q.mem.View(desc, num*descSize); err != nil {
+		return nil, err
+	}
+	if r.avail, r.skip, err = newShared(q.mem, driver, 6+2*num); err != nil {
+		return nil, err
+	}
+	if r.used, _, err = newShared(q.mem, device, 6+8*num); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *splitRing) availIdx() uint16 { return r.avail.load16(r.skip + 2) }
+
+func (r *splitRing) more() bool { return r.availIdx() != r.next }
+
+func (r *splitRing) pop(c *Chain) (bool, error) {
+	n := r.availIdx() - r.next
+	if n == 0 {
+		return false, nil
+	}
+	if n > r.num {
+		return false, fmt.Errorf("available index is %d ahead in a ring of %d", n, r.num)
+	}
+	slot := r.skip + 4 + 2*int(r.next&(r.num-1))
+	head := binary.LittleEndian.Uint16(r.avail.b[slot:])
+	c.id, c.count = head, 1
+	if err := r.walk(c, head); err != nil {
+		return false, err
+	}
+	r.next++
+	return true, nil
+}
+
+// walk follows the chain from descriptor i of the table on.
+func (r *splitRing) walk(c *Chain, i uint16) error {
+	for range r.num {
+		if i >= r.num {
+			return fmt.Errorf("descriptor %d in a table of %d", i, r.num)
+		}
+		d := splitDescriptor(r.desc[int(i)*descSize:])
+		if d.flags&descIndirect != 0 {
+			if d.flags&descNext != 0 {
+				return errors.New("indirect descriptor with a successor")
+			}
+			return r.walkTable(c, d)
+		}
+		if err := c.add(d); err != nil {
+			return err
+		}
+		if d.flags&descNext == 0 {
+			return nil
+		}
+		i = d.other
+	}
+	return errors.New("chain with a loop")
+}
+
+func (r *splitRing) walkTable(c *Chain, d descriptor) error {
+	t, err := r.q.table(d)
+	if err != nil {
+		return err
+	}
+	n := len(t) / descSize
+	i := 0
+	for range n {
+		if i >= n {
+			return fmt.Errorf("descriptor %d in an indirect table of %d", i, n)
+		}
+		d := splitDescriptor(t[i*descSize:])
+		if d.flags&descIndirect != 0 {
+			return errors.New("indirect descriptor in an indirect table")
+		}
+		if err := c.add(d); err != nil {
+			return err
+		}
+		if d.flags&descNext == 0 {
+			return nil
+		}
+		i = int(d.other)
+	}
+	return errors.New("indirect chain with a loop")
+}
+
+func (r *splitRing) push(l []*Chain) {
+	end := 0
+	for _, c := range l {
+		at := 4 + 8*int(r.done&(r.num-1))
+		binary.LittleEndian.PutUint32(r.used.b[at:], uint32(c.id))
+		binary.LittleEndian.PutUint32(r.used.b[at+4:], c.len)
+		end = max(end, at+8)
+		r.done++
+	}
+	r.publish()
+	r.q.mem.Written(r.used.addr, end)
+}
+
+// publish stores the used ring's flags and index, which are one word.
+func (r *splitRing) publish() {
+	w := uint32(r.done) << 16
+	if r.quiet && !r.eventIdx {
+		w |= usedNoNotify
+	}
+	r.used.store32(0, w)
+}
+
+func (r *splitRing) wantsInterrupt() bool {
+	old := r.told
+	r.told = r.done
+	if r.eventIdx {
+		event := r.avail.load16(r.skip + 4 + 2*int(r.num))
+		return r.done-event-1 < r.done-old
+	}
+	return r.avail.load16(r.skip)&availNoInterrupt == 0
+}
+
+func (r *splitRing) setNotify(on bool) {
+	if !r.eventIdx {
+		if r.quiet == on {
+			r.quiet = !on
+			r.publish()
+			r.q.mem.Written(r.used.addr, 4)
+		}
+		return
+	}
+	// Without a new event index the driver stays quiet by itself.
+	if on && r.event != int(r.next) {
+		r.event = int(r.next)
+		at := 4 + 8*int(r.num)
+		r.used.store16(at, r.next)
+		r.q.mem.Written(r.used.addr+uint64(at), 2)
+	}
+}
+
+func (r *splitRing) save() [2]uint16 { return [2]uint16{r.next, r.done} }
+
+func (r *splitRing) restore(s [2]uint16) {
+	r.next, r.done, r.told = s[0], s[1], s[1]
+}
