@@ -32,6 +32,19 @@ func (m *memory) add(gpa, size uint64, readOnly bool) ([]byte, error) {
 	return p, nil
 }
 
+// zero makes all RAM read as zero again, and gives its pages back to the host.
+func (m *memory) zero() error {
+	for _, s := range m.slots {
+		if s.ReadOnly {
+			continue
+		}
+		if err := unix.Madvise(s.Data, unix.MADV_DONTNEED); err != nil {
+			return fmt.Errorf("clear guest memory: %w", err)
+		}
+	}
+	return nil
+}
+
 // close gives the memory back; nothing may use it any more.
 func (m *memory) close() {
 	for _, s := range m.slots {

@@ -40,6 +40,8 @@ type CPU struct {
 	keepRF bool
 	dec    decoder
 
+	sys sysState // see system.go
+
 	// s holds all state that is not in the fields above; its GPR, RIP, RFLAGS
 	// and APIC are only valid while Run is not executing.
 	s x86.State

@@ -116,8 +116,8 @@ func (c *CPU) checkAlign(va uint64, n int) bool {
 // busRead reads n bytes (1 to 8) of something that is not RAM.
 func (c *CPU) busRead(o *Op, phys uint64, n int) uint64 {
 	c.leave(o)
-	if v, ok := c.apic.ReadMMIO(phys, n); ok {
-		return v
+	if base, on := c.apic.Base(); on && phys&pageMask == base {
+		return c.apic.Read(phys&pageOffset, n)
 	}
 	c.stats.Exits++
 	switch n {
@@ -134,7 +134,8 @@ func (c *CPU) busRead(o *Op, phys uint64, n int) uint64 {
 // busWrite writes n bytes (1 to 8) of something that is not RAM.
 func (c *CPU) busWrite(o *Op, phys uint64, n int, v uint64) {
 	c.leave(o)
-	if c.apic.WriteMMIO(phys, n, v) {
+	if base, on := c.apic.Base(); on && phys&pageMask == base {
+		c.apic.Write(phys&pageOffset, n, v)
 		return
 	}
 	c.stats.Exits++

@@ -31,10 +31,18 @@ func (e *Env) F80ToF32(a F80) uint32 { return uint32(e.store(&binary32, a)) }
 func (e *Env) F80ToF64(a F80) uint64 { return e.store(&binary64, a) }
 
 func (e *Env) store(f *format, a F80) uint64 {
-	e.RoundedUp = false
 	n := unpack80(a)
 	n.denorm = false // stores do not raise DE
-	return e.convert(f, n).pack(f)
+	this := Env{Round: e.Round, Masks: e.Masks}
+	r := this.convert(f, n).pack(f)
+	if this.Flags&(OE|UE)&^this.Masks != 0 {
+		// With no result there is nothing inexact about it.
+		this.Flags &^= PE
+		this.RoundedUp = false
+	}
+	e.Flags |= this.Flags
+	e.RoundedUp = this.RoundedUp
+	return r
 }
 
 // The stores to integers raise IE and return the integer indefinite 0x80...

@@ -7,7 +7,7 @@ type Remainder struct {
 	// Value is the remainder, exact.
 	Value F80
 	// Quotient holds the low three bits of the quotient, which go to C0
-	// (bit 2), C3 (bit 1) and C1 (bit 0).
+	// (bit 2), C3 (bit 1) and C1 (bit 0).  It is zero for a partial remainder.
 	Quotient uint8
 	// Partial tells that the reduction is incomplete (C2).
 	Partial bool
@@ -39,6 +39,9 @@ func (e *Env) rem80(x, y F80, nearest bool) Remainder {
 		return Remainder{Value: pack80(e.round(&ext64, a.wide()))}
 	}
 	r, quotient, partial := reduce(a, b, nearest)
+	if partial {
+		quotient = 0
+	}
 	result := Remainder{Value: pack80(zero(a.neg)), Quotient: uint8(quotient & 7), Partial: partial}
 	if !r.isZero() {
 		result.Value = pack80(e.round(&ext64, r))

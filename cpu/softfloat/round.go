@@ -88,6 +88,7 @@ func (e *Env) overflow(rm RoundingMode, f *format, n num, r rounded) num {
 		if f.x87 {
 			n.exp -= biasAdjust
 			if n.exp > f.emax { // only scaling goes this far
+				e.inexact(rounded{inexact: true, up: true})
 				return infinity(n.neg)
 			}
 		}
@@ -111,6 +112,7 @@ func (e *Env) underflow(rm RoundingMode, f *format, w wide, n num, r rounded) nu
 		if f.x87 {
 			n.exp += biasAdjust
 			if n.exp < f.emin {
+				e.inexact(rounded{inexact: true})
 				return zero(n.neg)
 			}
 		}

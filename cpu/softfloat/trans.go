@@ -93,7 +93,7 @@ func (e *Env) Tan80(a F80) (tan F80, ok bool) {
 	case n.class != classFinite:
 		return pack80(n), true
 	}
-	return pack80(e.irrational(r.sin().div(r.cos()))), true
+	return pack80(e.irrational(r.tan())), true
 }
 
 // trigOperand unpacks a and, if it is finite, reduces it.  Other classes than
@@ -170,6 +170,16 @@ func (r angle) sin() wide {
 func (r angle) cos() wide {
 	r.quadrant++
 	return r.sin()
+}
+
+// tan returns the tangent of r.
+func (r angle) tan() wide {
+	if r.quadrant == 0 && r.rest.exp < -60 {
+		// The excess over the argument is below what a quotient of truncated
+		// series can show.
+		return r.rest
+	}
+	return r.sin().div(r.cos())
 }
 
 // sinSeries sums the Taylor series of the sine for |a| up to pi/4.

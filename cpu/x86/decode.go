@@ -278,7 +278,7 @@ func (in *Inst) operands(mode Mode, p *prefixes, op, modrm byte, code []byte, po
 			pos = in.immediate(a, s, f, mode, p, code, pos)
 			continue
 		case InNothing:
-			in.implied(a, f, mode, p)
+			in.implied(a, s, f, mode, p)
 			continue
 		}
 		a.Reg = uint16(reg)
@@ -315,13 +315,16 @@ func (in *Inst) operands(mode Mode, p *prefixes, op, modrm byte, code []byte, po
 }
 
 // implied fills in an operand that no bits encode.
-func (in *Inst) implied(a *Arg, f *SpecInfo, mode Mode, p *prefixes) {
+func (in *Inst) implied(a *Arg, s Spec, f *SpecInfo, mode Mode, p *prefixes) {
 	switch a.Kind {
 	case KindNone:
 		a.Kind = KindMem
 		a.Size = f.MemSize.Bytes(in.OpSize, in.VecLen, mode)
 		in.Mem = Mem{Seg: DS, Base: f.Fixed, Index: NoReg}
-		if p.seg != noSeg {
+		switch {
+		case s == Yv: // cannot be overridden
+			in.Mem.Seg = ES
+		case p.seg != noSeg:
 			in.Mem.Seg = p.seg
 		}
 	case KindImm:

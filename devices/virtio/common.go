@@ -229,8 +229,11 @@ func (d *Device) writeStatus(v uint32) {
 	if v&^old&StatusFeaturesOK != 0 && (d.accepted&^d.features != 0 || d.accepted&FeatureVersion1 == 0) {
 		v &^= StatusFeaturesOK // the driver sees that by reading
 	}
-	if v&StatusFeaturesOK == 0 {
+	if (v|old)&StatusFeaturesOK == 0 {
 		v &^= StatusDriverOK
+	}
+	if v&^old&StatusFeaturesOK != 0 {
+		d.negotiated.Store(d.accepted)
 	}
 	// Bits are never cleared but by reset.
 	d.status.Or(v)

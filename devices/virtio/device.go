@@ -28,7 +28,9 @@ type Config struct {
 	Broken func(err error)
 }
 
-// A Model is the behaviour of one kind of device.
+// A Model is the behaviour of one kind of device. Its methods are called with the
+// transport's lock held: they do not wait, and of Device's methods they do not call Reset,
+// Pause, Resume and Close.
 type Model interface {
 	// Activate is called when the driver has set DRIVER_OK: queues work.
 	Activate(features uint64)
@@ -52,6 +54,7 @@ type Device struct {
 	pciCfg   int // offset of the configuration access capability
 
 	status     atomic.Uint32
+	negotiated atomic.Uint64 // accepted, once final
 	generation atomic.Uint32
 	vector     atomic.Uint32 // of configuration changes
 
@@ -104,15 +107,8 @@ func (d *Device) Function() *pci.Function { return d.fn }
 // Queue returns queue number i.
 func (d *Device) Queue(i int) *Queue { return d.queues[i] }
 
-// Features returns what was negotiated; 0 before.
-func (d *Device) Features() uint64 {
-	if d.status.Load()&StatusFeaturesOK == 0 {
-		return 0
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.accepted
-}
+// Features returns the feature bits negotiated; 0 before that.
+func (d *Device) Features() uint64 { return d.negotiated.Load() }
 
 // Active tells whether the driver has set DRIVER_OK and the device works.
 func (d *Device) Active() bool {
@@ -137,6 +133,7 @@ func (d *Device) reset() {
 	if d.model != nil {
 		d.model.Deactivate()
 	}
+	d.negotiated.Store(0)
 	d.accepted, d.featureSelect, d.driverSelect, d.queueSelect = 0, 0, 0, 0
 	d.vector.Store(noVector)
 	d.clearISR()

@@ -37,9 +37,9 @@ type Queue struct {
 	idle     sync.Cond // signalled when inflight falls to 0
 	ring     ring      // nil while not enabled
 	features uint64
-	live     bool   // DRIVER_OK, and the ring makes sense
-	paused   bool   // nothing new is taken
-	inflight int    // chains between Pop and Push
+	live     bool // DRIVER_OK, and the ring makes sense
+	paused   bool // nothing new is taken
+	inflight int  // chains between Pop and Push
 	free     []*Chain
 	done     []*Chain // completed, not yet in the ring
 	flushing bool     // a goroutine is moving done into the ring

@@ -167,7 +167,7 @@ func (d *Device) change(f func(s *state)) {
 
 func (d *Device) writeControl(v uint8) {
 	v &= controlSystem | controlReset | controlFull
-	// RST_CPU is not kept: after a CPU-only reset the next one needs a rise too.
+	// RST_CPU is not kept, so that every write that sets it is a rising edge.
 	d.store(func(s *state) { s.Control = v &^ controlReset })
 	if v&controlReset == 0 {
 		return

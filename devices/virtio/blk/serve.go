@@ -1,0 +1,204 @@
+package blk
+
+import (
+	"dfemu/devices"
+	"dfemu/devices/virtio"
+)
+
+// chunk is the most bytes moved through a buffer at once.
+const chunk = 1 << 20
+
+// serve carries a request out and returns the bytes stored for the guest.
+func (d *Device) serve(q *virtio.Queue, c *virtio.Chain) uint32 {
+	r, err := parse(c)
+	if err != nil {
+		q.Broken(err)
+		return 0
+	}
+	status := d.do(c, r)
+	if err := c.Write(r.status, []byte{status}); err != nil {
+		q.Broken(err)
+		return 0
+	}
+	if status == statusOK && (r.kind == typeIn || r.kind == typeGetID) {
+		return uint32(min(r.size+1, 1<<32-1))
+	}
+	// Of a failed read the guest cannot count on any byte but the status.
+	return 1
+}
+
+func (d *Device) do(c *virtio.Chain, r request) (status byte) {
+	switch r.kind {
+	case typeIn, typeOut:
+		return d.transfer(c, r)
+	case typeFlush:
+		return result(d.store.Flush())
+	case typeGetID:
+		id := make([]byte, idSize)
+		copy(id, d.o.Serial)
+		return result(c.Write(0, id[:min(idSize, r.size)]))
+	case typeDiscard, typeWriteZeroes:
+		return d.clear(c, r)
+	}
+	return statusUnsup
+}
+
+func result(err error) byte {
+	if err != nil {
+		return statusIOErr
+	}
+	return statusOK
+}
+
+// inside tells whether n sectors from first on are on the disk.
+func (d *Device) inside(first, n uint64) bool {
+	c := d.capacity.Load()
+	return first <= c && n <= c-first
+}
+
+// settle makes a change durable if the driver expects that on completion.
+func (d *Device) settle() byte {
+	if d.direct.Load() {
+		return result(d.store.Flush())
+	}
+	return statusOK
+}
+
+// clear discards or zeroes the ranges of a request: all of them, or none
+// if one is wrong.
+func (d *Device) clear(c *virtio.Chain, r request) byte {
+	if d.store.ReadOnly() {
+		return statusIOErr
+	}
+	l, ok := ranges(c, r)
+	if !ok {
+		return statusIOErr
+	}
+	for _, s := range l {
+		if s.flags&^rangeUnmap != 0 || r.kind == typeDiscard && s.flags != 0 {
+			return statusUnsup
+		}
+		if s.n > maxSectors || !d.inside(s.first, uint64(s.n)) {
+			return statusIOErr
+		}
+	}
+	for _, s := range l {
+		off, n := int64(s.first)*sectorSize, int64(s.n)*sectorSize
+		var err error
+		if r.kind == typeDiscard {
+			err = d.store.Discard(off, n)
+		} else {
+			err = d.store.WriteZeroes(off, n, s.flags&rangeUnmap != 0)
+		}
+		if err != nil {
+			return statusIOErr
+		}
+	}
+	return d.settle()
+}
+
+// transfer reads or writes the disk.
+func (d *Device) transfer(c *virtio.Chain, r request) byte {
+	write := r.kind == typeOut
+	switch {
+	case r.size%sectorSize != 0 || !d.inside(r.sector, r.size/sectorSize):
+		return statusIOErr
+	case write && d.store.ReadOnly():
+		return statusIOErr
+	case r.size == 0:
+		return statusOK
+	}
+	off := int64(r.sector) * sectorSize
+	if err := d.move(c.Memory(), r, off, write); err != nil {
+		return statusIOErr
+	}
+	if write {
+		return d.settle()
+	}
+	return statusOK
+}
+
+// vectored is a store that moves several pieces at once.
+type vectored interface {
+	ReadVAt(bufs [][]byte, off int64) error
+	WriteVAt(bufs [][]byte, off int64) error
+}
+
+// move copies between the disk at off and guest memory: directly where that is one
+// piece or the store takes several, else through a buffer.
+func (d *Device) move(m devices.Memory, r request, off int64, write bool) error {
+	v, many := d.store.(vectored)
+	if len(r.data) > 1 && !many {
+		return d.moveBuffered(m, r, off, write)
+	}
+	bufs := make([][]byte, 0, 8)
+	for _, s := range r.data {
+		if s.Len == 0 {
+			continue
+		}
+		b, err := m.View(s.Addr, int(s.Len))
+		if err != nil {
+			return d.moveBuffered(m, r, off, write)
+		}
+		bufs = append(bufs, b)
+	}
+	var err error
+	switch {
+	case len(bufs) == 1 && write:
+		_, err = d.store.WriteAt(bufs[0], off)
+	case len(bufs) == 1:
+		_, err = d.store.ReadAt(bufs[0], off)
+	case write:
+		err = v.WriteVAt(bufs, off)
+	default:
+		err = v.ReadVAt(bufs, off)
+	}
+	if !write {
+		// Also after an error some of it may have changed.
+		for _, s := range r.data {
+			m.Written(s.Addr, int(s.Len))
+		}
+	}
+	return err
+}
+
+func (d *Device) moveBuffered(m devices.Memory, r request, off int64, write bool) error {
+	p, _ := d.buffers.Get().(*[]byte)
+	if p == nil {
+		b := make([]byte, chunk)
+		p = &b
+	}
+	defer d.buffers.Put(p)
+	for at := uint64(0); at < r.size; {
+		b := (*p)[:min(r.size-at, chunk)]
+		if !write {
+			if _, err := d.store.ReadAt(b, off+int64(at)); err != nil {
+				return err
+			}
+		}
+		segs, err := virtio.Slice(r.data, at, uint64(len(b)))
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, s := range segs {
+			piece := b[n : n+int(s.Len)]
+			if write {
+				err = m.Read(s.Addr, piece)
+			} else if err = m.Write(s.Addr, piece); err == nil {
+				m.Written(s.Addr, len(piece))
+			}
+			if err != nil {
+				return err
+			}
+			n += len(piece)
+		}
+		if write {
+			if _, err := d.store.WriteAt(b, off+int64(at)); err != nil {
+				return err
+			}
+		}
+		at += uint64(len(b))
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+// Package console is the virtio console (Virtual I/O Device 1.2, section 5.3)
+// with one port.
+package console
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+
+	"dfemu/devices"
+	"dfemu/devices/virtio"
+)
+
+// Feature bits and configuration (sections 5.3.3 and 5.3.4).
+const (
+	featureSize = 1 << 0
+
+	cfgCols     = 0 // 16 bits
+	cfgRows     = 2 // 16 bits
+	cfgMaxPorts = 4 // 32 bits
+	cfgSize     = 12
+)
+
+// The queues of port 0.
+const (
+	receiveQueue = iota
+	transmitQueue
+)
+
+// Options describes a console.
+type Options struct {
+	Name string // unit name, as "virtio-console0"
+	// Out gets what the guest writes. A write that waits delays pausing and
+	// resetting the machine; errors are ignored: nobody listens.
+	Out io.Writer
+	// Cols and Rows are the size of the terminal in characters; 0 if unknown.
+	Cols, Rows uint16
+	// InSlot, Packed and Broken are those of virtio.Config.
+	InSlot, Packed bool
+	Broken         func(err error)
+}
+
+// Device is a virtio console. It implements devices.Receiver for input.
+type Device struct {
+	*virtio.Device
+	out io.Writer
+	buf [4096]byte // used by the transmit queue's only worker
+
+	mu         sync.Mutex
+	cols, rows uint16
+	onSpace    func()
+	waiting    bool // a Receive took less than it was offered
+	closed     bool
+	wg         sync.WaitGroup // calls of onSpace
+}
+
+var _ devices.Receiver = (*Device)(nil)
+
+// New returns a console.
+func New(o Options) *Device {
+	d := &Device{out: o.Out, cols: o.Cols, rows: o.Rows}
+	if d.out == nil {
+		d.out = io.Discard
+	}
+	d.Device = virtio.New(virtio.Config{
+		Name: o.Name, Type: 3, Class: 0x078000, Features: featureSize, Queues: []int{128, 128},
+		Region: devices.RegionFuncs{ReadFunc: d.readConfig}, Size: cfgSize,
+		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
+	})
+	d.Init(d)
+	d.Serve(transmitQueue, 1, d.transmit)
+	return d
+}
+
+func (d *Device) transmit(c *virtio.Chain) uint32 {
+	total := virtio.Total(c.Out)
+	if total > maxWrite {
+		d.Queue(transmitQueue).Broken(errTooLong)
+		return 0
+	}
+	for off := uint64(0); off < total; {
+		b := d.buf[:min(total-off, uint64(len(d.buf)))]
+		if err := c.Read(off, b); err != nil {
+			d.Queue(transmitQueue).Broken(err)
+			return 0
+		}
+		_, _ = d.out.Write(b)
+		off += uint64(len(b))
+	}
+	return 0
+}
+
+// maxWrite bounds what a guest can have written by one chain, which could
+// name all its memory many times over.
+const maxWrite = 16 << 20
+
+var errTooLong = errors.New("write of more than 16 MiB")
+
+var errNoRoom = errors.New("receive buffer without room for a byte")
+
+// Receive implements devices.Receiver.
+func (d *Device) Receive(p []byte) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.Queue(receiveQueue)
+	taken := 0
+	for taken < len(p) {
+		c := q.Pop()
+		if c == nil {
+			d.waiting = true
+			if q.SetNotify(true) {
+				continue
+			}
+			break
+		}
+		n := int(min(virtio.Total(c.In), uint64(len(p)-taken)))
+		err := errNoRoom
+		if n > 0 {
+			err = c.Write(0, p[taken:taken+n])
+		}
+		if err != nil {
+			q.Broken(err)
+			n = 0
+		}
+		q.Push(c, uint32(n))
+		taken += n
+	}
+	if taken == len(p) {
+		d.waiting = false
+	}
+	return taken
+}
+
+// OnSpace implements devices.Receiver.
+func (d *Device) OnSpace(f func()) {
+	d.mu.Lock()
+	d.onSpace = f
+	d.mu.Unlock()
+}
+
+// Resize tells the guest the size of the terminal in characters.
+func (d *Device) Resize(cols, rows uint16) {
+	d.mu.Lock()
+	changed := d.cols != cols || d.rows != rows
+	d.cols, d.rows = cols, rows
+	d.mu.Unlock()
+	if changed {
+		d.ConfigChanged()
+	}
+}
+
+func (d *Device) readConfig(off uint64, size int) (uint64, error) {
+	var b [cfgSize]byte
+	d.mu.Lock()
+	binary.LittleEndian.PutUint16(b[cfgCols:], d.cols)
+	binary.LittleEndian.PutUint16(b[cfgRows:], d.rows)
+	d.mu.Unlock()
+	binary.LittleEndian.PutUint32(b[cfgMaxPorts:], 1)
+	if off+uint64(size) > cfgSize {
+		return 0, devices.ErrNoRegister
+	}
+	var v uint64
+	for i := range size {
+		v |= uint64(b[off+uint64(i)]) << (8 * i)
+	}
+	return v, nil
+}
+
+// Activate implements virtio.Model.
+func (d *Device) Activate(uint64) {}
+
+// Deactivate implements virtio.Model.
+func (d *Device) Deactivate() {}
+
+// Kick implements virtio.Model: the driver has added receive buffers.
+func (d *Device) Kick(int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting && d.onSpace != nil && !d.closed {
+		d.waiting = false
+		// The driver's notification must not wait for the host.
+		d.wg.Go(d.onSpace)
+	}
+}
+
+// Close implements devices.Closer.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.wg.Wait()
+	return d.Device.Close()
+}

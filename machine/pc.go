@@ -1,0 +1,406 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"dfemu/cpu"
+	"dfemu/devices"
+	"dfemu/devices/block"
+	"dfemu/devices/chipset/debugport"
+	"dfemu/devices/chipset/dma8237"
+	"dfemu/devices/chipset/fwcfg"
+	"dfemu/devices/chipset/hpet"
+	"dfemu/devices/chipset/i8042"
+	"dfemu/devices/chipset/ioapic"
+	"dfemu/devices/chipset/pic"
+	"dfemu/devices/chipset/pit"
+	"dfemu/devices/chipset/pm"
+	"dfemu/devices/chipset/pvpanic"
+	"dfemu/devices/chipset/reset"
+	"dfemu/devices/chipset/rtc"
+	"dfemu/devices/chipset/uart"
+	"dfemu/devices/pci"
+	"dfemu/devices/virtio/blk"
+	"dfemu/devices/virtio/rng"
+	"dfemu/firmware/e820"
+)
+
+// ecamBase is where configuration space is when there is no firmware to place it.
+const ecamBase = 0xb0000000
+
+// tscHz is the frequency of the guest's time-stamp counter on software CPUs.
+const tscHz = 1_000_000_000
+
+// rootPorts is how many hot-plug slots the machine has.
+const rootPorts = 4
+
+// pc is the hardware around the processors.
+type pc struct {
+	m      *Machine
+	layout *e820.Layout
+	ports  devices.Space
+	mmio   devices.Space
+
+	pic    *pic.Device
+	ioapic *ioapic.Device
+	hpet   *hpet.Device
+	pit    *pit.Device
+	rtc    *rtc.Device
+	pm     *pm.Device
+	kbd    *i8042.Device
+	uarts  [4]*uart.Device
+	fwcfg  *fwcfg.Device
+	host   *pci.Host
+	mch    *pci.MCH
+	lpc    *pci.LPC
+	slots  []*pci.RootPort
+
+	// isa are the 16 ISA interrupts: each goes to the 8259s and the I/O APIC.
+	isa [16]*wiredOR
+
+	all     []devices.Device // in the order of reset
+	pmUnmap func()
+	watches []*panicWatch
+	inputs  []*input
+}
+
+// comPorts are base and interrupt of COM1 to COM4.
+var comPorts = [4]struct {
+	base uint16
+	irq  int
+}{{uart.COM1, 4}, {uart.COM2, 3}, {uart.COM3, 4}, {uart.COM4, 3}}
+
+// build makes memory, processors and devices.
+func (m *Machine) build() error {
+	layout, err := e820.New(e820.Config{RAM: m.cfg.Memory, ECAM: ecamBase, PhysBits: 46})
+	if err != nil {
+		return err
+	}
+	for _, b := range layout.Banks {
+		if _, err := m.mem.add(b.Addr, b.Size, false); err != nil {
+			return err
+		}
+	}
+	p := &pc{m: m, layout: layout}
+	m.pc = p
+	if err := m.loadImages(); err != nil {
+		return err
+	}
+	m.acc, err = newAccel(m.cfg.Accel, cpu.Config{
+		CPUs: m.cfg.CPUs, Memory: m.mem.slots, Clock: cpuClock{m.clock}, Platform: p, TSCHz: tscHz,
+		NewBus: func(int) cpu.Bus { return &bus{&p.ports, &p.mmio} },
+		Logf:   m.cfg.Logf,
+	}, m.cfg.Logf)
+	if err != nil {
+		return err
+	}
+	m.down = make([]bool, m.cfg.CPUs)
+	m.mem.invalidate = m.acc.Invalidate
+	if err := p.chipset(); err != nil {
+		return err
+	}
+	if err := p.pci(); err != nil {
+		return err
+	}
+	if err := p.disks(); err != nil {
+		return err
+	}
+	return m.powerOn()
+}
+
+// AckINTR implements cpu.Platform.
+func (p *pc) AckINTR() uint8 { return p.pic.Ack() }
+
+// EOI implements cpu.Platform.
+func (p *pc) EOI(vector uint8) { p.ioapic.EOI(vector) }
+
+// SendMSI implements devices.MSI.
+func (p *pc) SendMSI(addr uint64, data uint32) { p.m.acc.SendMSI(addr, data) }
+
+// add enters a device into the list of those that are reset.
+func (p *pc) add(d devices.Device) { p.all = append(p.all, d) }
+
+// mapPorts and mapMMIO map regions that stay where they are.
+func (p *pc) mapPorts(name string, base, size uint64, r devices.Region) error {
+	_, err := p.ports.Map(devices.Mapping{Name: name, Base: base, Size: size, Region: r})
+	return err
+}
+
+func (p *pc) mapMMIO(name string, base, size uint64, r devices.Region) error {
+	_, err := p.mmio.Map(devices.Mapping{Name: name, Base: base, Size: size, Region: r})
+	return err
+}
+
+// chipset makes what is not behind PCI.
+func (p *pc) chipset() error {
+	m := p.m
+	clock := m.clock
+	p.pic = pic.New(pic.Config{INTR: devices.LineFunc(m.acc.SetINTR)})
+	p.ioapic = ioapic.New(ioapic.Config{MSI: p})
+	for i := range p.isa {
+		legacy, apic := p.pic.Line(i), p.ioapic.Line(i)
+		if i == 0 {
+			apic = p.ioapic.Line(2) // the MADT's interrupt source override
+		}
+		p.isa[i] = &wiredOR{out: devices.LineFunc(func(level bool) {
+			legacy.Set(level)
+			apic.Set(level)
+		})}
+	}
+	gsi := make([]devices.Line, p.ioapic.Pins())
+	for i := 16; i < len(gsi); i++ {
+		gsi[i] = p.gsi(i)
+	}
+	p.hpet = hpet.New(hpet.Config{
+		Clock: clock, Lines: gsi, MSI: p,
+		IRQ0: p.isa[0].source(), IRQ8: p.isa[8].source(),
+	})
+	p.pit = pit.New(pit.Config{Clock: clock, IRQ: p.hpet.PITLine()})
+	p.rtc = rtc.New(rtc.Config{Clock: clock, IRQ: p.hpet.RTCLine()})
+	p.pm = pm.New(pm.Config{
+		Clock: clock, SCI: p.isa[9].source(), Timer32: true, ACPI: m.cfg.Firmware == "",
+		Sleep: p.sleep,
+	})
+	rst := reset.New(reset.Config{Reset: func(reset.Kind) { m.post(event{kind: evReset}) }})
+	p.kbd = i8042.New(i8042.Config{
+		Clock: clock, KeyboardIRQ: p.isa[1].source(), AuxIRQ: p.isa[12].source(),
+		A20: rst.KeyboardA20, Reset: func() { m.post(event{kind: evReset}) },
+	})
+	dma := dma8237.New(dma8237.Config{})
+	debug := debugport.New(debugport.Config{
+		Out:  m.cfg.Debug,
+		Exit: func(code int) { m.post(event{kind: evExit, code: code}) },
+	})
+	panicked := pvpanic.New(pvpanic.Config{Event: func(events uint8) {
+		if events&pvpanic.Panicked != 0 {
+			m.post(event{kind: evPanic, detail: p.panicDetail("the guest reported a panic through pvpanic")})
+		}
+	}})
+	p.fwcfg = fwcfg.New(fwcfg.Config{Memory: &m.mem})
+	for _, d := range []devices.Device{p.pic, p.ioapic, p.hpet, p.pit, p.rtc, p.pm, rst, p.kbd, dma, debug, panicked, p.fwcfg} {
+		p.add(d)
+	}
+	err := errors.Join(
+		p.mapPorts("pic master", pic.MasterPort, pic.MasterSize, p.pic.Master()),
+		p.mapPorts("pic slave", pic.SlavePort, pic.SlaveSize, p.pic.Slave()),
+		p.mapPorts("pic ELCR", pic.ELCRPort, pic.ELCRSize, p.pic.ELCR()),
+		p.mapPorts("pit", pit.Port, pit.PortSize, p.pit.Ports()),
+		p.mapPorts("pit port B", pit.PortB, pit.PortBSize, p.pit.PortB()),
+		p.mapPorts("rtc", rtc.Port, rtc.PortSize, p.rtc.Ports()),
+		p.mapPorts("reset control", reset.ControlPort, reset.ControlSize, rst.Control()),
+		p.mapPorts("system control A", reset.PortA, reset.PortASize, rst.SystemControlA()),
+		p.mapPorts("apm", pm.APMPort, pm.APMSize, p.pm.APM()),
+		p.mapMMIO("ioapic", ioapic.Base, ioapic.Size, p.ioapic.Registers()),
+		p.mapMMIO("hpet", hpet.Base, hpet.Size, p.hpet.Registers()),
+	)
+	for _, r := range p.otherPorts(dma, debug, panicked) {
+		_, e := p.ports.Map(r)
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, p.serial())
+}
+
+// serial makes the four serial ports.
+func (p *pc) serial() error {
+	for i, c := range comPorts {
+		end := p.m.cfg.Serial[i]
+		w := &panicWatch{out: end.Out, report: func(msg string) { p.m.post(event{kind: evPanic, detail: msg}) }}
+		p.watches = append(p.watches, w)
+		u := uart.New(uart.Config{Name: fmt.Sprintf("uart%d", i), Clock: p.m.clock, IRQ: p.isa[c.irq].source(), Out: w})
+		p.uarts[i] = u
+		p.add(u)
+		if err := p.mapPorts(u.Name(), uint64(c.base), uart.Size, u.Ports()); err != nil {
+			return err
+		}
+		if end.In != nil {
+			p.inputs = append(p.inputs, newInput(end.In, u))
+		}
+	}
+	return nil
+}
+
+// gsi returns a new source of a global system interrupt of 16 or more.
+func (p *pc) gsi(n int) devices.Line { return p.ioapic.Line(n) }
+
+// pci makes the host bridge, the ISA bridge and the slots.
+func (p *pc) pci() error {
+	m := p.m
+	env := pci.Env{MMIO: &p.mmio, Ports: &p.ports, Memory: &m.mem, MSI: p}
+	for i := range env.PIRQ {
+		env.PIRQ[i] = p.ioapic.Line(16 + i)
+	}
+	for _, i := range []int{3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15} {
+		w := p.isa[i]
+		env.ISA[i] = w.source()
+	}
+	p.host = pci.NewHost(env)
+	if err := p.mapPorts("pci configuration", 0xcf8, 8, p.host.ConfigPorts()); err != nil {
+		return err
+	}
+	direct := m.cfg.Firmware == ""
+	mch := pci.MCHConfig{LowTop: p.layout.Banks[0].Size}
+	for _, b := range p.layout.Banks {
+		if b.Addr >= 1<<32 {
+			mch.HighTop = b.Addr + b.Size
+		} else {
+			mch.LowTop = b.Addr + b.Size
+		}
+	}
+	lpc := pci.LPCConfig{PM: p.placePM}
+	if direct {
+		mch.ECAM = ecamBase
+		lpc.PMBase = pm.DefaultBase
+	}
+	var err error
+	if p.mch, err = pci.NewMCH(p.host, mch); err != nil {
+		return err
+	}
+	if p.lpc, err = pci.NewLPC(p.host, lpc); err != nil {
+		return err
+	}
+	for i := range rootPorts {
+		s := pci.NewRootPort(pci.PortConfig{Name: fmt.Sprintf("port%d", i), Slot: i + 1, HotPlug: true, Pin: uint8(i%4 + 1)})
+		if err := p.host.Bus().Add(0x1c, i, s.Function); err != nil {
+			return err
+		}
+		p.slots = append(p.slots, s)
+	}
+	r, err := rng.New(rng.Options{Name: "virtio-rng0", Source: m.cfg.Entropy})
+	if err != nil {
+		return err
+	}
+	p.add(r)
+	return p.host.Bus().Add(1, 0, r.Function())
+}
+
+// placePM moves the ACPI registers to where the guest wants them.
+func (p *pc) placePM(base uint16, on bool) {
+	if p.pmUnmap != nil {
+		p.pmUnmap()
+		p.pmUnmap = nil
+	}
+	if !on || base == 0 {
+		return
+	}
+	unmap, err := p.ports.Map(devices.Mapping{Name: "pm", Base: uint64(base), Size: pm.Size, Region: p.pm.Ports()})
+	if err == nil {
+		p.pmUnmap = unmap
+	}
+}
+
+// disks opens the disks and attaches them.
+func (p *pc) disks() error {
+	for i := range p.m.cfg.Disks {
+		d := &p.m.cfg.Disks[i]
+		store, err := p.open(d)
+		if err != nil {
+			return err
+		}
+		dev, err := blk.New(blk.Options{
+			Name: fmt.Sprintf("virtio-blk%d", i), Serial: d.Serial, Queues: p.m.cfg.CPUs,
+			Packed: false,
+		}, store)
+		if err != nil {
+			return errors.Join(err, store.Close())
+		}
+		p.add(dev)
+		if err := p.host.Bus().Add(2+i, 0, dev.Function()); err != nil {
+			return fmt.Errorf("disk %s: %w", d.File, err)
+		}
+	}
+	return nil
+}
+
+// open opens a disk's store.
+func (p *pc) open(d *Disk) (devices.Block, error) {
+	snapshot := (d.Snapshot || p.m.cfg.Snapshot) && !d.ReadOnly
+	var b devices.Block = d.Backend
+	if b == nil {
+		f, err := block.OpenFile(d.File, block.FileOptions{ReadOnly: d.ReadOnly || snapshot})
+		if err != nil {
+			return nil, err
+		}
+		b = f
+	}
+	if snapshot {
+		o, err := block.NewFileOverlay(b, "")
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		return o, nil
+	}
+	return b, nil
+}
+
+// sleep is what the guest asked of power management.
+func (p *pc) sleep(typ uint8) bool {
+	if typ != pm.SleepS5 {
+		return false
+	}
+	p.m.post(event{kind: evPowerOff})
+	return true
+}
+
+func (p *pc) powerButton() { p.pm.PowerButton() }
+
+// panicMessage returns the panic a console has shown, or "".
+func (p *pc) panicMessage() string {
+	for _, w := range p.watches {
+		w.mu.Lock()
+		msg := w.message
+		w.mu.Unlock()
+		if msg != "" {
+			return msg
+		}
+	}
+	return ""
+}
+
+// panicDetail prefers what a console said of a panic over other words.
+func (p *pc) panicDetail(other string) string {
+	if msg := p.panicMessage(); msg != "" {
+		return msg
+	}
+	return other
+}
+
+// reset puts all devices into their power-on state.
+func (p *pc) reset() {
+	for _, d := range p.all {
+		d.Reset()
+	}
+	p.host.Reset()
+}
+
+// pause stops what devices do by themselves, resume lets them go on.
+func (p *pc) pause() {
+	for _, d := range p.all {
+		if d, ok := d.(devices.Pauser); ok {
+			d.Pause()
+		}
+	}
+}
+
+func (p *pc) resume() {
+	for _, d := range p.all {
+		if d, ok := d.(devices.Pauser); ok {
+			d.Resume()
+		}
+	}
+}
+
+// close releases what devices hold.
+func (p *pc) close() error {
+	var err error
+	for _, in := range p.inputs {
+		in.close()
+	}
+	for _, d := range p.all {
+		if c, ok := d.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+	}
+	return err
+}
