@@ -41,7 +41,7 @@ type Guest struct {
 // command, and the module proxy unless the modules are there already. Progress is
 // told to w in lines.
 func Linux(ctx context.Context, c Cache, w io.Writer) (Guest, error) {
-	kdir, err := moduleDir(ctx, kernelModule)
+	kernel, err := LinuxKernel(ctx)
 	if err != nil {
 		return Guest{}, err
 	}
@@ -57,10 +57,19 @@ func Linux(ctx context.Context, c Cache, w io.Writer) (Guest, error) {
 		return Guest{}, fmt.Errorf("build the default guest's initial RAM disk: %w", err)
 	}
 	return Guest{
-		Kernel:  filepath.Join(kdir, "vmlinuz"),
+		Kernel:  kernel,
 		Initrd:  initrd,
 		Cmdline: "console=ttyS0",
 	}, nil
+}
+
+// LinuxKernel returns the path of the default Linux kernel, a bzImage.
+func LinuxKernel(ctx context.Context) (string, error) {
+	dir, err := moduleDir(ctx, kernelModule)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "vmlinuz"), nil
 }
 
 // buildInitrd writes a cpio archive with u-root's core commands to path.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"dfemu/cpu/x86"
+	"dfemu/devices/chipset/fwcfg"
 	"dfemu/devices/chipset/hpet"
 	"dfemu/devices/chipset/ioapic"
 	"dfemu/devices/chipset/pm"
@@ -14,7 +15,6 @@ import (
 	"dfemu/devices/chipset/reset"
 	"dfemu/firmware/acpi"
 	"dfemu/firmware/boot"
-	"dfemu/firmware/e820"
 	"dfemu/firmware/smbios"
 )
 
@@ -249,13 +249,17 @@ func (p *pc) smbios() (*smbios.Tables, error) {
 		CPU: smbios.CPU{Sockets: 1, Cores: p.m.cfg.CPUs, Threads: p.m.cfg.CPUs, Manufacturer: "dfemu", Version: "x86-64-v3"},
 	}
 	for _, b := range p.layout.Banks {
-		c.RAM = append(c.RAM, smbios.Range{Base: b.Addr, Size: b.Size})
+		c.RAM = append(c.RAM, smbios.Range{Addr: b.Addr, Size: b.Size})
 	}
 	return smbios.Build(c)
 }
 
 // describe tells the firmware about the machine through fw_cfg and CMOS.
 func (p *pc) describe() error {
+	if p.described {
+		p.cmosMemory()
+		return nil
+	}
 	tables, err := p.acpi()
 	if err != nil {
 		return err
@@ -269,13 +273,17 @@ func (p *pc) describe() error {
 		return err
 	}
 	for _, f := range files {
-		err = errors.Join(err, p.fwcfg.SetFile(f.Name, f.Data))
+		err = errors.Join(err, p.fwcfg.AddFile(f.Name, f.Data))
 	}
 	for _, f := range tables.Loader() {
-		err = errors.Join(err, p.fwcfg.SetFile(f.Name, f.Data))
+		err = errors.Join(err, p.fwcfg.AddFile(f.Name, f.Data))
 	}
-	err = errors.Join(err, p.fwcfg.SetFile("etc/e820", encodeMap(p.layout.FirmwareMap())))
-	p.fwcfg.SetCPUs(p.m.cfg.CPUs)
+	err = errors.Join(err, p.fwcfg.AddFile("etc/e820", encodeMap(p.layout.FirmwareMap())))
+	p.fwcfg.AddU16(fwcfg.NumCPUs, uint16(p.m.cfg.CPUs))
+	p.fwcfg.AddU16(fwcfg.MaxCPUs, uint16(p.m.cfg.CPUs))
+	p.fwcfg.AddU64(fwcfg.RAMSize, p.m.cfg.Memory)
+	p.fwcfg.AddU16(fwcfg.NoGraphic, 1)
+	p.described = true
 	p.cmosMemory()
 	return err
 }

@@ -33,6 +33,10 @@ const ecamBase = 0xb0000000
 // tscHz is the frequency of the guest's time-stamp counter on software CPUs.
 const tscHz = 1_000_000_000
 
+// debugExitPort is where most test kernels expect isa-debug-exit, which is
+// also at its default port.
+const debugExitPort = 0xf4
+
 // rootPorts is how many hot-plug slots the machine has.
 const rootPorts = 4
 
@@ -60,10 +64,12 @@ type pc struct {
 	// isa are the 16 ISA interrupts: each goes to the 8259s and the I/O APIC.
 	isa [16]*wiredOR
 
-	all     []devices.Device // in the order of reset
-	pmUnmap func()
-	watches []*panicWatch
-	inputs  []*input
+	all []devices.Device // in the order of reset
+	// described: fw_cfg has been filled.
+	described bool
+	pmUnmap   func()
+	watches   []*panicWatch
+	inputs    []*input
 }
 
 // comPorts are base and interrupt of COM1 to COM4.
@@ -165,23 +171,25 @@ func (p *pc) chipset() error {
 	})
 	rst := reset.New(reset.Config{Reset: func(reset.Kind) { m.post(event{kind: evReset}) }})
 	p.kbd = i8042.New(i8042.Config{
-		Clock: clock, KeyboardIRQ: p.isa[1].source(), AuxIRQ: p.isa[12].source(),
+		IRQ1: p.isa[1].source(), IRQ12: p.isa[12].source(),
 		A20: rst.KeyboardA20, Reset: func() { m.post(event{kind: evReset}) },
 	})
 	dma := dma8237.New(dma8237.Config{})
-	debug := debugport.New(debugport.Config{
-		Out:  m.cfg.Debug,
-		Exit: func(code int) { m.post(event{kind: evExit, code: code}) },
-	})
-	panicked := pvpanic.New(pvpanic.Config{Event: func(events uint8) {
-		if events&pvpanic.Panicked != 0 {
-			m.post(event{kind: evPanic, detail: p.panicDetail("the guest reported a panic through pvpanic")})
+	post := debugport.NewPost()
+	panicked := pvpanic.New(pvpanic.Config{Event: func(e pvpanic.Event) {
+		if e&pvpanic.Panicked != 0 {
+			m.post(event{kind: evPanic, detail: p.panicDetail("reported through pvpanic")})
 		}
 	}})
 	p.fwcfg = fwcfg.New(fwcfg.Config{Memory: &m.mem})
-	for _, d := range []devices.Device{p.pic, p.ioapic, p.hpet, p.pit, p.rtc, p.pm, rst, p.kbd, dma, debug, panicked, p.fwcfg} {
+	for _, d := range []devices.Device{p.pic, p.ioapic, p.hpet, p.pit, p.rtc, p.pm, rst, p.kbd, dma, post, panicked, p.fwcfg} {
 		p.add(d)
 	}
+	debug := m.cfg.Debug
+	if debug == nil {
+		debug = io.Discard
+	}
+	exit := func(code int) { m.post(event{kind: evExit, code: code}) }
 	err := errors.Join(
 		p.mapPorts("pic master", pic.MasterPort, pic.MasterSize, p.pic.Master()),
 		p.mapPorts("pic slave", pic.SlavePort, pic.SlaveSize, p.pic.Slave()),
@@ -192,13 +200,22 @@ func (p *pc) chipset() error {
 		p.mapPorts("reset control", reset.ControlPort, reset.ControlSize, rst.Control()),
 		p.mapPorts("system control A", reset.PortA, reset.PortASize, rst.SystemControlA()),
 		p.mapPorts("apm", pm.APMPort, pm.APMSize, p.pm.APM()),
+		p.mapPorts("i8042 data", i8042.DataPort, i8042.PortSize, p.kbd.Data()),
+		p.mapPorts("i8042 command", i8042.CommandPort, i8042.PortSize, p.kbd.Command()),
+		p.mapPorts("dma1", dma8237.Port1, dma8237.Size1, dma.First()),
+		p.mapPorts("dma2", dma8237.Port2, dma8237.Size2, dma.Second()),
+		p.mapPorts("dma pages", dma8237.PagePort, dma8237.PageSize, dma.Pages()),
+		p.mapPorts("post", debugport.PostPort, debugport.PostSize, post.Port()),
+		p.mapPorts("delay", debugport.DelayPort, debugport.DelaySize, debugport.Delay()),
+		p.mapPorts("debug console", debugport.BochsPort, debugport.ConsoleSize, debugport.Console(debug)),
+		p.mapPorts("firmware console", debugport.FirmwarePort, debugport.ConsoleSize, debugport.Console(debug)),
+		p.mapPorts("debug exit", debugExitPort, debugport.ExitSize, debugport.Exit(exit)),
+		p.mapPorts("debug exit", debugport.ExitPort, debugport.ExitSize, debugport.Exit(exit)),
+		p.mapPorts("pvpanic", pvpanic.Port, pvpanic.Size, panicked.Ports()),
+		p.mapPorts("fwcfg", fwcfg.Port, fwcfg.Size, p.fwcfg.Ports()),
 		p.mapMMIO("ioapic", ioapic.Base, ioapic.Size, p.ioapic.Registers()),
 		p.mapMMIO("hpet", hpet.Base, hpet.Size, p.hpet.Registers()),
 	)
-	for _, r := range p.otherPorts(dma, debug, panicked) {
-		_, e := p.ports.Map(r)
-		err = errors.Join(err, e)
-	}
 	return errors.Join(err, p.serial())
 }
 
@@ -267,10 +284,7 @@ func (p *pc) pci() error {
 		}
 		p.slots = append(p.slots, s)
 	}
-	r, err := rng.New(rng.Options{Name: "virtio-rng0", Source: m.cfg.Entropy})
-	if err != nil {
-		return err
-	}
+	r := rng.New(rng.Options{Name: "virtio-rng0", Source: m.cfg.Entropy})
 	p.add(r)
 	return p.host.Bus().Add(1, 0, r.Function())
 }

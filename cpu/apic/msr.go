@@ -77,7 +77,8 @@ func (a *APIC) x2Defined(reg uint32) uint64 {
 
 // validBase reports whether v has no reserved bits and names a mode.
 func (a *APIC) validBase(v uint64) bool {
-	defined := uint64(1)<<a.f.cfg.PhysBits - 1&^0xfff | baseEnable | baseX2 | baseBSP
+	address := (uint64(1)<<a.f.cfg.PhysBits - 1) &^ 0xfff
+	defined := address | baseEnable | baseX2 | baseBSP
 	return v&^defined == 0 && v&(baseEnable|baseX2) != baseX2
 }
 

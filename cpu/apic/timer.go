@@ -18,8 +18,9 @@ const minHostPeriod = 20_000
 type timer struct {
 	mu   sync.Mutex
 	host cpu.Timer
-	// set means that host may be running.
+	// set means that host was set to at and has not called back since.
 	set bool
+	at  int64
 
 	init   uint32 // initial-count register
 	divide uint32 // divide configuration register
@@ -104,8 +105,10 @@ func (t *timer) next(now int64, lvt uint32) (int64, bool) {
 // schedule sets or stops the host's timer.
 func (t *timer) schedule(now int64, lvt uint32) {
 	if at, ok := t.next(now, lvt); ok {
-		t.set = true
-		t.host.Set(at)
+		if !t.set || t.at != at {
+			t.set, t.at = true, at
+			t.host.Set(at)
+		}
 	} else if t.set {
 		t.set = false
 		t.host.Stop()
@@ -139,8 +142,14 @@ func (a *APIC) withTimer(f func(t *timer, now int64)) {
 	a.finish(after)
 }
 
-// timerFired is called by the host's timer, on any goroutine.
-func (a *APIC) timerFired() { a.withTimer(nil) }
+// timerFired is called by the host's timer, on any goroutine. It may be late
+// or for a time that has been changed since: what is due is computed anew.
+func (a *APIC) timerFired() {
+	a.timer.mu.Lock()
+	a.timer.set = false
+	a.timer.mu.Unlock()
+	a.withTimer(nil)
+}
 
 // timerReset disarms the timer without interrupting.
 func (a *APIC) timerReset() {

@@ -11,6 +11,8 @@ type sysState struct {
 	lateTF bool
 	// ext is the EXT bit of error codes while an event is being delivered.
 	ext uint32
+	// switched: the present instruction has switched tasks.
+	switched bool
 	// logged has the MSRs about which something has been logged.
 	logged map[uint32]bool
 }

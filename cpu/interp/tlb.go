@@ -235,6 +235,10 @@ func (c *CPU) storeBytes(o *Op, va uint64, p []byte) bool {
 // readSys and writeSys access system structures (descriptor tables, task
 // state, the stacks of gates) with supervisor rights whatever the CPL.
 func (c *CPU) readSys(va uint64, n int) (uint64, bool) {
+	e := &c.tlb[va>>12&(tlbSize-1)]
+	if n == 8 && e.r == (va+7)&pageMask|ctxValid {
+		return hostLoad[uint64](hostAt(e.host, va)), true
+	}
 	return c.loadSlow(nil, va, n, ctxValid)
 }
 

@@ -1,16 +1,27 @@
 package softfloat
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // Conversions between the SSE formats.
 
 // F32ToF64 widens a (CVTSS2SD).
 func (e *Env) F32ToF64(a uint32) uint64 {
+	if ordinary32(a) {
+		return math.Float64bits(float64(math.Float32frombits(a)))
+	}
 	return pack64(e.convert(&binary64, e.unpack32(a)))
 }
 
 // F64ToF32 narrows a (CVTSD2SS).
 func (e *Env) F64ToF32(a uint64) uint32 {
+	if e.native() && normal64(a) {
+		if r := math.Float32bits(float32(math.Float64frombits(a))); safe32(r) {
+			return r
+		}
+	}
 	return pack32(e.convert(&binary32, e.unpack64(a)))
 }
 
@@ -45,10 +56,15 @@ func (e *Env) convertBy(rm RoundingMode, f *format, n num) num {
 // Conversions from integers.
 
 // I32ToF32 converts a (CVTSI2SS).
-func (e *Env) I32ToF32(a int32) uint32 { return pack32(e.fromInt(&binary32, int64(a))) }
+func (e *Env) I32ToF32(a int32) uint32 { return e.I64ToF32(int64(a)) }
 
 // I64ToF32 converts a (CVTSI2SS).
-func (e *Env) I64ToF32(a int64) uint32 { return pack32(e.fromInt(&binary32, a)) }
+func (e *Env) I64ToF32(a int64) uint32 {
+	if e.native() {
+		return math.Float32bits(float32(a))
+	}
+	return pack32(e.fromInt(&binary32, a))
+}
 
 // U32ToF32 converts a (VCVTUSI2SS).
 func (e *Env) U32ToF32(a uint32) uint32 { return pack32(e.fromUint(&binary32, uint64(a), false)) }
@@ -57,13 +73,18 @@ func (e *Env) U32ToF32(a uint32) uint32 { return pack32(e.fromUint(&binary32, ui
 func (e *Env) U64ToF32(a uint64) uint32 { return pack32(e.fromUint(&binary32, a, false)) }
 
 // I32ToF64 converts a, always exactly (CVTSI2SD).
-func (e *Env) I32ToF64(a int32) uint64 { return pack64(e.fromInt(&binary64, int64(a))) }
+func (e *Env) I32ToF64(a int32) uint64 { return math.Float64bits(float64(a)) }
 
 // I64ToF64 converts a (CVTSI2SD).
-func (e *Env) I64ToF64(a int64) uint64 { return pack64(e.fromInt(&binary64, a)) }
+func (e *Env) I64ToF64(a int64) uint64 {
+	if e.native() {
+		return math.Float64bits(float64(a))
+	}
+	return pack64(e.fromInt(&binary64, a))
+}
 
 // U32ToF64 converts a, always exactly (VCVTUSI2SD).
-func (e *Env) U32ToF64(a uint32) uint64 { return pack64(e.fromUint(&binary64, uint64(a), false)) }
+func (e *Env) U32ToF64(a uint32) uint64 { return math.Float64bits(float64(a)) }
 
 // U64ToF64 converts a (VCVTUSI2SD).
 func (e *Env) U64ToF64(a uint64) uint64 { return pack64(e.fromUint(&binary64, a, false)) }
@@ -99,11 +120,27 @@ func integer(a uint64, neg bool) num {
 
 // F32ToI32 converts a (CVTSS2SI, CVTTSS2SI).
 func (e *Env) F32ToI32(a uint32, rm RoundingMode) int32 {
+	if x := math.Float32frombits(a); ordinary32(a) && math.Abs(float64(x)) < 1<<31 {
+		if i := int32(x); float32(i) == x {
+			return i
+		} else if rm == RoundZero {
+			e.Flags |= PE
+			return i
+		}
+	}
 	return int32(e.toInt(e.unpack32(a), rm, 32))
 }
 
 // F32ToI64 converts a (CVTSS2SI, CVTTSS2SI).
 func (e *Env) F32ToI64(a uint32, rm RoundingMode) int64 {
+	if x := math.Float32frombits(a); ordinary32(a) && math.Abs(float64(x)) < 1<<63 {
+		if i := int64(x); float32(i) == x {
+			return i
+		} else if rm == RoundZero {
+			e.Flags |= PE
+			return i
+		}
+	}
 	return e.toInt(e.unpack32(a), rm, 64)
 }
 
@@ -119,11 +156,27 @@ func (e *Env) F32ToU64(a uint32, rm RoundingMode) uint64 {
 
 // F64ToI32 converts a (CVTSD2SI, CVTTSD2SI).
 func (e *Env) F64ToI32(a uint64, rm RoundingMode) int32 {
+	if x := math.Float64frombits(a); ordinary64(a) && math.Abs(x) < 1<<31 {
+		if i := int32(x); float64(i) == x {
+			return i
+		} else if rm == RoundZero {
+			e.Flags |= PE
+			return i
+		}
+	}
 	return int32(e.toInt(e.unpack64(a), rm, 32))
 }
 
 // F64ToI64 converts a (CVTSD2SI, CVTTSD2SI).
 func (e *Env) F64ToI64(a uint64, rm RoundingMode) int64 {
+	if x := math.Float64frombits(a); ordinary64(a) && math.Abs(x) < 1<<63 {
+		if i := int64(x); float64(i) == x {
+			return i
+		} else if rm == RoundZero {
+			e.Flags |= PE
+			return i
+		}
+	}
 	return e.toInt(e.unpack64(a), rm, 64)
 }
 

@@ -69,32 +69,43 @@ func (e *Env) Sqrt32(a uint32) uint32 {
 // FMA32 returns a*b+c rounded once, with the signs op asks for.  See [FMAOp]
 // for which operand of the instruction is which.
 func (e *Env) FMA32(a, b, c uint32, op FMAOp) uint32 {
+	if e.native() && normal32(a) && normal32(b) && ordinary32(c) {
+		x, y, z := math.Float32frombits(a), math.Float32frombits(b), math.Float32frombits(c)
+		if op&NegProduct != 0 {
+			x = -x
+		}
+		if op&NegAddend != 0 {
+			z = -z
+		}
+		sum := addToOdd(float64(float64(x)*float64(y)), float64(z))
+		if r := math.Float32bits(float32(sum)); safe32(r) {
+			return r
+		}
+	}
 	return pack32(e.fma(&binary32, e.unpack32(a), e.unpack32(b), e.unpack32(c), op))
 }
 
 // Min32 returns the lesser of a and b, or b if they are both zero or either
 // is a NaN (MINSS).
 func (e *Env) Min32(a, b uint32) uint32 {
-	x, y := e.unpack32(a), e.unpack32(b)
 	if e.Compare32(a, b) == Less {
-		return flushed32(a, x)
+		return e.flushed32(a)
 	}
-	return flushed32(b, y)
+	return e.flushed32(b)
 }
 
 // Max32 returns the greater of a and b, or b if they are both zero or either
 // is a NaN (MAXSS).
 func (e *Env) Max32(a, b uint32) uint32 {
-	x, y := e.unpack32(a), e.unpack32(b)
 	if e.Compare32(a, b) == Greater {
-		return flushed32(a, x)
+		return e.flushed32(a)
 	}
-	return flushed32(b, y)
+	return e.flushed32(b)
 }
 
-// flushed32 returns a, whose unpacked form is n, with DAZ applied.
-func flushed32(a uint32, n num) uint32 {
-	if n.class == classZero {
+// flushed32 returns a with DAZ applied.
+func (e *Env) flushed32(a uint32) uint32 {
+	if e.DAZ && !normal32(a) && e.unpack32(a).class == classZero {
 		return a &^ (1<<31 - 1)
 	}
 	return a
@@ -122,5 +133,13 @@ func (e *Env) compare32(a, b uint32, signalling bool) Relation {
 // RoundToInt32 rounds a to an integral value (ROUNDSS).  With noInexact set
 // it does not raise PE.
 func (e *Env) RoundToInt32(a uint32, rm RoundingMode, noInexact bool) uint32 {
+	if ordinary32(a) {
+		x := float64(math.Float32frombits(a))
+		r := roundNative(x, rm)
+		if r != x && !noInexact {
+			e.Flags |= PE
+		}
+		return math.Float32bits(float32(r))
+	}
 	return pack32(e.roundToIntegral(e.unpack32(a), rm, noInexact))
 }

@@ -87,26 +87,24 @@ func (e *Env) FMA64(a, b, c uint64, op FMAOp) uint64 {
 // Min64 returns the lesser of a and b, or b if they are both zero or either
 // is a NaN (MINSD).
 func (e *Env) Min64(a, b uint64) uint64 {
-	x, y := e.unpack64(a), e.unpack64(b)
 	if e.Compare64(a, b) == Less {
-		return flushed64(a, x)
+		return e.flushed64(a)
 	}
-	return flushed64(b, y)
+	return e.flushed64(b)
 }
 
 // Max64 returns the greater of a and b, or b if they are both zero or either
 // is a NaN (MAXSD).
 func (e *Env) Max64(a, b uint64) uint64 {
-	x, y := e.unpack64(a), e.unpack64(b)
 	if e.Compare64(a, b) == Greater {
-		return flushed64(a, x)
+		return e.flushed64(a)
 	}
-	return flushed64(b, y)
+	return e.flushed64(b)
 }
 
-// flushed64 returns a, whose unpacked form is n, with DAZ applied.
-func flushed64(a uint64, n num) uint64 {
-	if n.class == classZero {
+// flushed64 returns a with DAZ applied.
+func (e *Env) flushed64(a uint64) uint64 {
+	if e.DAZ && !normal64(a) && e.unpack64(a).class == classZero {
 		return a &^ (1<<63 - 1)
 	}
 	return a
@@ -134,5 +132,13 @@ func (e *Env) compare64(a, b uint64, signalling bool) Relation {
 // RoundToInt64 rounds a to an integral value (ROUNDSD).  With noInexact set
 // it does not raise PE.
 func (e *Env) RoundToInt64(a uint64, rm RoundingMode, noInexact bool) uint64 {
+	if ordinary64(a) {
+		x := math.Float64frombits(a)
+		r := roundNative(x, rm)
+		if r != x && !noInexact {
+			e.Flags |= PE
+		}
+		return math.Float64bits(r)
+	}
 	return pack64(e.roundToIntegral(e.unpack64(a), rm, noInexact))
 }

@@ -1,5 +1,7 @@
 package softfloat
 
+import "math"
+
 // FMAOp selects the signs a fused multiply-add applies to a*b and c.  NaN
 // operands are not affected, which is why the caller cannot simply flip the
 // signs of the operands.
@@ -23,3 +25,22 @@ const (
 	NegMulAdd FMAOp = NegProduct             // VFNMADD: -(a*b) + c
 	NegMulSub FMAOp = NegProduct | NegAddend // VFNMSUB: -(a*b) - c
 )
+
+// addToOdd returns p+c with an inexact sum rounded to the neighbour whose
+// last bit is set.  With that sticky bit in place, rounding the sum again, to
+// binary32, cannot go wrong.  The operands must be in the range of binary32
+// or of the product of two such numbers.
+func addToOdd(p, c float64) float64 {
+	sum := p + c
+	// The rounding error of a sum is itself a number: see Knuth's TwoSum.
+	part := sum - p
+	err := (p - (sum - part)) + (c - part)
+	b := math.Float64bits(sum)
+	if err == 0 || b&1 != 0 {
+		return sum
+	}
+	if (err > 0) == (sum > 0) {
+		return math.Float64frombits(b + 1)
+	}
+	return math.Float64frombits(b - 1)
+}

@@ -1,6 +1,9 @@
 package softfloat
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 // operands draws test operands that favour the corners of the formats.
 type operands struct{ *rand.Rand }
@@ -80,4 +83,12 @@ func (o operands) int() uint64 {
 		a = -a
 	}
 	return a
+}
+
+// rounds returns how many operands a test tries per operation and control state.
+func rounds() int {
+	if testing.Short() {
+		return 200
+	}
+	return 3000
 }

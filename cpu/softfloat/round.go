@@ -1,6 +1,9 @@
 package softfloat
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // biasAdjust is what the x87 unit adds to or takes off the exponent of a
 // register result on an unmasked underflow or overflow (SDM vol. 1, sections
@@ -134,4 +137,17 @@ func (e *Env) underflow(rm RoundingMode, f *format, w wide, n num, r rounded) nu
 	}
 	shift := bits.LeadingZeros64(r.mant)
 	return num{class: classFinite, neg: n.neg, exp: f.emin - int32(shift), mant: r.mant << shift}
+}
+
+// roundNative rounds x to an integral value with the host's arithmetic.
+func roundNative(x float64, rm RoundingMode) float64 {
+	switch rm {
+	case RoundDown:
+		return math.Floor(x)
+	case RoundUp:
+		return math.Ceil(x)
+	case RoundZero:
+		return math.Trunc(x)
+	}
+	return math.RoundToEven(x)
 }

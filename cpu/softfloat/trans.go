@@ -3,7 +3,8 @@ package softfloat
 // The transcendental instructions (SDM vol. 1, section 8.3.6).  They work with
 // at least 120 good bits and round once, to 64 bits whatever the precision
 // control, so that the error is hardly ever more than half a unit in the last
-// place.
+// place.  Like the processor's, they report every result they have to compute
+// as inexact, even the few that are exact.
 
 // Constants, rounded to 128 bits.
 var (
@@ -286,8 +287,10 @@ func (e *Env) Exp2m1(a F80) F80 {
 		return a
 	case n.exp == 0 && n.mant == integerBit && n.neg: // 2^-1 - 1
 		n.exp = -1
+		e.Flags |= PE
 		return pack80(n)
 	case n.exp >= 0:
+		e.Flags |= PE
 		return a
 	}
 	return pack80(e.irrational(expm1Series(n.wide().mul(lnOf2))))
@@ -335,19 +338,24 @@ func (e *Env) yLog2X(y, x num) num {
 		return e.mul(&ext64, y, infinity(true))
 	}
 	log := x.wide().log2()
-	factor := zero(false)
-	if !log.isZero() {
-		factor = num{class: classFinite, neg: log.neg, mant: log.hi}
-	}
-	factor.denorm = x.denorm
 	if y.class != classFinite || log.isZero() {
-		return e.mul(&ext64, y, factor)
+		// Only the sign of the logarithm matters.
+		sign := zero(false)
+		if !log.isZero() {
+			sign = num{class: classFinite, neg: log.neg, mant: integerBit, denorm: x.denorm}
+		}
+		return e.mul(&ext64, y, sign)
 	}
 	if e.denormal(y.denorm || x.denorm) {
 		return zero(false)
 	}
-	if x.mant == integerBit {
-		return e.round(&ext64, y.wide().mul(log)) // a power of two
+	if x.mant == integerBit { // a power of two, whose logarithm is exact
+		r := e.round(&ext64, y.wide().mul(log))
+		e.Flags |= PE
+		if r.class == classZero || r.exp < ext64.emin {
+			e.Flags |= UE
+		}
+		return r
 	}
 	return e.irrational(y.wide().mul(log))
 }

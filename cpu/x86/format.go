@@ -146,6 +146,9 @@ func (in *Inst) writeArg(b *strings.Builder, a *Arg) {
 // immediateText returns an immediate, truncated to the operand size.
 func (in *Inst) immediateText(a *Arg) string {
 	v := uint64(a.Imm)
+	if in.Enc != nil && in.Enc.Args[1] == One {
+		return "1"
+	}
 	if a.Imm < 0 {
 		switch in.OpSize {
 		case 1:

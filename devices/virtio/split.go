@@ -61,8 +61,7 @@ func (r *splitRing) pop(c *Chain) (bool, error) {
 	if n > r.num {
 		return false, fmt.Errorf("available index is %d ahead in a ring of %d", n, r.num)
 	}
-	slot := r.skip + 4 + 2*int(r.next&(r.num-1))
-	head := binary.LittleEndian.Uint16(r.avail.b[slot:])
+	head := r.avail.load16(r.skip + 4 + 2*int(r.next&(r.num-1)))
 	c.id, c.count = head, 1
 	if err := r.walk(c, head); err != nil {
 		return false, err

@@ -73,25 +73,26 @@ func unzstd(p []byte, limit uint64) ([]byte, error) {
 	if h.HasFCS && h.FrameContentSize > limit {
 		return nil, fmt.Errorf("zstd: %w", overLimit(limit))
 	}
+	size := limit
+	if h.HasFCS {
+		size = h.FrameContentSize
+	}
+	// The window of a kernel is 128 MiB, more than there may be contents. It
+	// takes no memory here: the output is the window.
+	const window = 1 << 29
 	d, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderMaxMemory(max(limit, 1)),
-		// Kernels are packed with windows of up to 128 MiB.
-		zstd.WithDecoderMaxWindow(1<<29))
+		zstd.WithDecoderMaxMemory(max(limit, window)),
+		zstd.WithDecoderMaxWindow(window),
+		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
 	defer d.Close()
-	var dst []byte
-	if h.HasFCS {
-		dst = make([]byte, 0, h.FrameContentSize)
-	}
+	dst := make([]byte, 0, size)
 	out, err := d.DecodeAll(p, dst)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
-	}
-	if uint64(len(out)) > limit {
-		return nil, fmt.Errorf("zstd: %w", overLimit(limit))
 	}
 	return out, nil
 }
