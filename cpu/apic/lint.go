@@ -111,8 +111,6 @@ func (a *APIC) local(l uint32) {
 	}
 }
 
-// Local interrupts by sources inside the processor.
-
 // PerfMon delivers a performance-monitoring interrupt through its LVT entry and,
 // as the hardware does, masks the entry. Only from the processor's goroutine.
 func (a *APIC) PerfMon() {

@@ -97,8 +97,7 @@ func (a *APIC) setBase(v uint64) bool {
 	case from == 0 && to == mode, from == mode && to == baseEnable:
 		return false
 	case to == mode:
-		// The IPI destination moves: eight bits of ICR2 become all of
-		// the upper half, which keeps its value (SDM 11.12.5.1).
+		// All registers keep their values; ID and LDR change their form.
 		a.base.Store(v)
 	default:
 		// Off first when turning off, last when turning on, so that what

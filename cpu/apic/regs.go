@@ -103,10 +103,9 @@ const (
 // Bits of the interrupt command register (SDM figures 11-12 and 11-28).
 const (
 	icrLogical   = 1 << 11
-	icrStatus    = 1 << 12
 	icrAssert    = 1 << 14
 	icrLevel     = 1 << 15
-	icrWritable  = 0xccfff &^ icrStatus
+	icrWritable  = 0xccfff
 	icrShorthand = 18 // shift of the two bits
 )
 

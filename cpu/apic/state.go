@@ -25,7 +25,7 @@ func (a *APIC) State(s *x86.State) {
 	a.timer.mu.Lock()
 	// The copy of the count decides, on the way back, whether it was running.
 	r.Regs[regTCCR] = now
-	if a.timer.armed {
+	if a.timer.armed && a.lvt[lvtTimer].Load()&lvtTimerMode <= timerPeriodic {
 		r.TimerStart = a.timer.start
 	}
 	s.MSR.TSCDeadline = a.timer.deadline

@@ -294,16 +294,20 @@ func retFar(c *CPU, o *Op) status {
 	if !ok {
 		return stFault
 	}
-	return finish(c.returnOuter(sel, &d, off, uint16(ss), sp, o.imm), stBranch)
+	if !c.returnOuter(sel, &d, off, uint16(ss), sp, o.imm) {
+		return stFault
+	}
+	c.modeChanged()
+	return stBranch
 }
 
 // returnOuter goes to a code segment with the stack of its privilege level, which is that of the
-// selector's RPL. release is added to the new stack pointer.
+// selector's RPL. release is added to the new stack pointer. The caller calls modeChanged.
 func (c *CPU) returnOuter(sel uint16, d *descriptor, off uint64, ss uint16, sp, release uint64) bool {
 	cpl := uint8(sel & 3)
 	stack := nullSegment(ss, cpl)
 	if ss&0xfffc == 0 {
-		if !c.wide(d) || cpl == 3 || uint8(ss&3) != cpl {
+		if !c.wide(d) || cpl == 3 {
 			return c.raise0(x86.VecGP)
 		}
 		if !c.targetOK(d, off) {
@@ -330,7 +334,6 @@ func (c *CPU) returnOuter(sel uint16, d *descriptor, off uint64, ss uint16, sp, 
 	if outer {
 		c.dropSegments(cpl)
 	}
-	c.modeChanged()
 	c.rip = off
 	return true
 }

@@ -173,8 +173,7 @@ func (c *CPU) loadTask(t *taskState, wide bool) bool {
 		}
 	}
 	s.LDTR = nullSegment(t.ldt, 0)
-	c.setRFLAGS(t.flags) // calls modeChanged
-	c.keepRF = t.flags&x86.RF != 0
+	c.returnFlags(t.flags) // calls modeChanged
 	if t.trap {
 		c.trapLater(dr6BT)
 	}

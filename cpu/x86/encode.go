@@ -229,7 +229,10 @@ func (n *encoder) operand(s Spec, a *Arg) (mem bool, err error) {
 	}
 	if f.Where == InNothing {
 		if f.Kind == KindNone {
-			return false, n.override(map[bool]uint8{true: ES, false: DS}[s == Yv])
+			if s == Yv {
+				return false, n.override(ES)
+			}
+			return false, n.override(DS)
 		}
 		return false, nil
 	}

@@ -18,10 +18,27 @@ var (
 	segNames  = [6]string{"es", "cs", "ss", "ds", "fs", "gs"}
 )
 
-// sizeNames name the sizes of memory operands.
-var sizeNames = map[uint8]string{
-	1: "byte ptr ", 2: "word ptr ", 4: "dword ptr ", 6: "fword ptr ", 8: "qword ptr ",
-	10: "tbyte ptr ", 16: "xmmword ptr ", 32: "ymmword ptr ",
+// sizeName names the size of a memory operand.
+func sizeName(size uint8) string {
+	switch size {
+	case 1:
+		return "byte ptr "
+	case 2:
+		return "word ptr "
+	case 4:
+		return "dword ptr "
+	case 6:
+		return "fword ptr "
+	case 8:
+		return "qword ptr "
+	case 10:
+		return "tbyte ptr "
+	case 16:
+		return "xmmword ptr "
+	case 32:
+		return "ymmword ptr "
+	}
+	return ""
 }
 
 // regName returns the name of a general-purpose register.
@@ -38,18 +55,23 @@ func regName(reg uint16, size uint8) string {
 	return regNames[i][reg&15]
 }
 
-// plainNames are the mnemonics that Op tells apart and assemblers do not.
-var plainNames = map[Op]string{
-	MOVSEG: "mov", MOVCR: "mov", MOVDR: "mov", PUSHSEG: "push", POPSEG: "pop",
-	CALLFAR: "call far", JMPFAR: "jmp far", RETFAR: "retf",
-}
-
 // Mnemonic returns the instruction's mnemonic as assemblers write it, in
 // lower case, with the suffix that gives the size of string instructions and
 // the like, but without prefixes.
 func (in *Inst) Mnemonic() string {
-	if n, ok := plainNames[in.Op]; ok {
-		return n
+	switch in.Op { // that Op tells apart and assemblers do not
+	case MOVSEG, MOVCR, MOVDR:
+		return "mov"
+	case PUSHSEG:
+		return "push"
+	case POPSEG:
+		return "pop"
+	case CALLFAR:
+		return "call far"
+	case JMPFAR:
+		return "jmp far"
+	case RETFAR:
+		return "retf"
 	}
 	n := strings.ToLower(in.Op.String())
 	switch in.Op {
@@ -115,7 +137,7 @@ func (in *Inst) writeArg(b *strings.Builder, a *Arg) {
 			b.WriteString(regName(a.Reg, a.Size))
 		}
 	case KindMem:
-		b.WriteString(sizeNames[a.Size])
+		b.WriteString(sizeName(a.Size))
 		in.writeMem(b)
 	case KindImm:
 		b.WriteString(in.immediateText(a))
@@ -123,7 +145,7 @@ func (in *Inst) writeArg(b *strings.Builder, a *Arg) {
 		b.WriteByte('.')
 		writeDisp(b, a.Imm+int64(in.Len), true)
 	case KindFar:
-		b.WriteString(hex(uint64(a.Reg)) + ":" + hex(uint64(a.Imm)))
+		b.WriteString(hexText(uint64(a.Reg)) + ":" + hexText(uint64(a.Imm)))
 	case KindSeg:
 		b.WriteString(segNames[a.Reg%6])
 	case KindCR:
@@ -159,7 +181,7 @@ func (in *Inst) immediateText(a *Arg) string {
 			v = uint64(uint32(v))
 		}
 	}
-	return hex(v)
+	return hexText(v)
 }
 
 // writeMem writes the memory operand, with its segment where that is not DS,
@@ -175,7 +197,11 @@ func (in *Inst) writeMem(b *strings.Builder) {
 	switch m.Base {
 	case NoReg:
 	case RIPBase:
-		b.WriteString(map[bool]string{true: "rip", false: "eip"}[in.AddrSize == 8])
+		if in.AddrSize == 8 {
+			b.WriteString("rip")
+		} else {
+			b.WriteString("eip")
+		}
 		sep = true
 	default:
 		b.WriteString(regName(uint16(m.Base), in.AddrSize))
@@ -202,7 +228,7 @@ func (in *Inst) writeMem(b *strings.Builder) {
 		} else if in.AddrSize == 4 {
 			d = uint64(uint32(d))
 		}
-		b.WriteString(hex(d))
+		b.WriteString(hexText(d))
 	} else {
 		writeDisp(b, m.Disp, false)
 	}
@@ -225,10 +251,10 @@ func (in *Inst) vsibName() string {
 func writeDisp(b *strings.Builder, d int64, zero bool) {
 	switch {
 	case d < 0:
-		b.WriteString("-" + hex(-uint64(d)))
+		b.WriteString("-" + hexText(-uint64(d)))
 	case d > 0 || zero:
-		b.WriteString("+" + hex(uint64(d)))
+		b.WriteString("+" + hexText(uint64(d)))
 	}
 }
 
-func hex(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }
+func hexText(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }

@@ -5,3118 +5,743 @@ package x86
 // index finds the candidates for an opcode.
 var index = [NumMaps][256]span{
 	0: {
-		0x00: {0, 1, true},
-		0x01: {1, 1, true},
-		0x02: {2, 1, true},
-		0x03: {3, 1, true},
-		0x04: {4, 1, false},
-		0x05: {5, 1, false},
-		0x06: {6, 1, false},
-		0x07: {7, 1, false},
-		0x08: {8, 1, true},
-		0x09: {9, 1, true},
-		0x0a: {10, 1, true},
-		0x0b: {11, 1, true},
-		0x0c: {12, 1, false},
-		0x0d: {13, 1, false},
-		0x0e: {14, 1, false},
-		0x10: {15, 1, true},
-		0x11: {16, 1, true},
-		0x12: {17, 1, true},
-		0x13: {18, 1, true},
-		0x14: {19, 1, false},
-		0x15: {20, 1, false},
-		0x16: {21, 1, false},
-		0x17: {22, 1, false},
-		0x18: {23, 1, true},
-		0x19: {24, 1, true},
-		0x1a: {25, 1, true},
-		0x1b: {26, 1, true},
-		0x1c: {27, 1, false},
-		0x1d: {28, 1, false},
-		0x1e: {29, 1, false},
-		0x1f: {30, 1, false},
-		0x20: {31, 1, true},
-		0x21: {32, 1, true},
-		0x22: {33, 1, true},
-		0x23: {34, 1, true},
-		0x24: {35, 1, false},
-		0x25: {36, 1, false},
-		0x27: {37, 1, false},
-		0x28: {38, 1, true},
-		0x29: {39, 1, true},
-		0x2a: {40, 1, true},
-		0x2b: {41, 1, true},
-		0x2c: {42, 1, false},
-		0x2d: {43, 1, false},
-		0x2f: {44, 1, false},
-		0x30: {45, 1, true},
-		0x31: {46, 1, true},
-		0x32: {47, 1, true},
-		0x33: {48, 1, true},
-		0x34: {49, 1, false},
-		0x35: {50, 1, false},
-		0x37: {51, 1, false},
-		0x38: {52, 1, true},
-		0x39: {53, 1, true},
-		0x3a: {54, 1, true},
-		0x3b: {55, 1, true},
-		0x3c: {56, 1, false},
-		0x3d: {57, 1, false},
-		0x3f: {58, 1, false},
-		0x40: {59, 1, false},
-		0x41: {59, 1, false},
-		0x42: {59, 1, false},
-		0x43: {59, 1, false},
-		0x44: {59, 1, false},
-		0x45: {59, 1, false},
-		0x46: {59, 1, false},
-		0x47: {59, 1, false},
-		0x48: {60, 1, false},
-		0x49: {60, 1, false},
-		0x4a: {60, 1, false},
-		0x4b: {60, 1, false},
-		0x4c: {60, 1, false},
-		0x4d: {60, 1, false},
-		0x4e: {60, 1, false},
-		0x4f: {60, 1, false},
-		0x50: {61, 1, false},
-		0x51: {61, 1, false},
-		0x52: {61, 1, false},
-		0x53: {61, 1, false},
-		0x54: {61, 1, false},
-		0x55: {61, 1, false},
-		0x56: {61, 1, false},
-		0x57: {61, 1, false},
-		0x58: {62, 1, false},
-		0x59: {62, 1, false},
-		0x5a: {62, 1, false},
-		0x5b: {62, 1, false},
-		0x5c: {62, 1, false},
-		0x5d: {62, 1, false},
-		0x5e: {62, 1, false},
-		0x5f: {62, 1, false},
-		0x60: {63, 1, false},
-		0x61: {64, 1, false},
-		0x62: {65, 1, true},
-		0x63: {66, 2, true},
-		0x68: {68, 1, false},
-		0x69: {69, 1, true},
-		0x6a: {70, 1, false},
-		0x6b: {71, 1, true},
-		0x6c: {72, 1, false},
-		0x6d: {73, 1, false},
-		0x6e: {74, 1, false},
-		0x6f: {75, 1, false},
-		0x70: {76, 1, false},
-		0x71: {77, 1, false},
-		0x72: {78, 1, false},
-		0x73: {79, 1, false},
-		0x74: {80, 1, false},
-		0x75: {81, 1, false},
-		0x76: {82, 1, false},
-		0x77: {83, 1, false},
-		0x78: {84, 1, false},
-		0x79: {85, 1, false},
-		0x7a: {86, 1, false},
-		0x7b: {87, 1, false},
-		0x7c: {88, 1, false},
-		0x7d: {89, 1, false},
-		0x7e: {90, 1, false},
-		0x7f: {91, 1, false},
-		0x80: {92, 8, true},
-		0x81: {100, 8, true},
-		0x82: {108, 8, true},
-		0x83: {116, 8, true},
-		0x84: {124, 1, true},
-		0x85: {125, 1, true},
-		0x86: {126, 1, true},
-		0x87: {127, 1, true},
-		0x88: {128, 1, true},
-		0x89: {129, 1, true},
-		0x8a: {130, 1, true},
-		0x8b: {131, 1, true},
-		0x8c: {132, 1, true},
-		0x8d: {133, 1, true},
-		0x8e: {134, 1, true},
-		0x8f: {135, 1, true},
-		0x90: {136, 3, false},
-		0x91: {139, 1, false},
-		0x92: {139, 1, false},
-		0x93: {139, 1, false},
-		0x94: {139, 1, false},
-		0x95: {139, 1, false},
-		0x96: {139, 1, false},
-		0x97: {139, 1, false},
-		0x98: {140, 3, false},
-		0x99: {143, 3, false},
-		0x9a: {146, 1, false},
-		0x9b: {147, 1, false},
-		0x9c: {148, 1, false},
-		0x9d: {149, 1, false},
-		0x9e: {150, 1, false},
-		0x9f: {151, 1, false},
-		0xa0: {152, 1, false},
-		0xa1: {153, 1, false},
-		0xa2: {154, 1, false},
-		0xa3: {155, 1, false},
-		0xa4: {156, 1, false},
-		0xa5: {157, 1, false},
-		0xa6: {158, 1, false},
-		0xa7: {159, 1, false},
-		0xa8: {160, 1, false},
-		0xa9: {161, 1, false},
-		0xaa: {162, 1, false},
-		0xab: {163, 1, false},
-		0xac: {164, 1, false},
-		0xad: {165, 1, false},
-		0xae: {166, 1, false},
-		0xaf: {167, 1, false},
-		0xb0: {168, 1, false},
-		0xb1: {168, 1, false},
-		0xb2: {168, 1, false},
-		0xb3: {168, 1, false},
-		0xb4: {168, 1, false},
-		0xb5: {168, 1, false},
-		0xb6: {168, 1, false},
-		0xb7: {168, 1, false},
-		0xb8: {169, 1, false},
-		0xb9: {169, 1, false},
-		0xba: {169, 1, false},
-		0xbb: {169, 1, false},
-		0xbc: {169, 1, false},
-		0xbd: {169, 1, false},
-		0xbe: {169, 1, false},
-		0xbf: {169, 1, false},
-		0xc0: {170, 8, true},
-		0xc1: {178, 8, true},
-		0xc2: {186, 1, false},
-		0xc3: {187, 1, false},
-		0xc4: {188, 1, true},
-		0xc5: {189, 1, true},
-		0xc6: {190, 1, true},
-		0xc7: {191, 1, true},
-		0xc8: {192, 1, false},
-		0xc9: {193, 1, false},
-		0xca: {194, 1, false},
-		0xcb: {195, 1, false},
-		0xcc: {196, 1, false},
-		0xcd: {197, 1, false},
-		0xce: {198, 1, false},
-		0xcf: {199, 1, false},
-		0xd0: {200, 8, true},
-		0xd1: {208, 8, true},
-		0xd2: {216, 8, true},
-		0xd3: {224, 8, true},
-		0xd4: {232, 1, false},
-		0xd5: {233, 1, false},
-		0xd6: {234, 1, false},
-		0xd7: {235, 1, false},
-		0xd8: {236, 16, true},
-		0xd9: {252, 38, true},
-		0xda: {290, 13, true},
-		0xdb: {303, 17, true},
-		0xdc: {320, 16, true},
-		0xdd: {336, 13, true},
-		0xde: {349, 16, true},
-		0xdf: {365, 15, true},
-		0xe0: {380, 1, false},
-		0xe1: {381, 1, false},
-		0xe2: {382, 1, false},
-		0xe3: {383, 3, false},
-		0xe4: {386, 1, false},
-		0xe5: {387, 1, false},
-		0xe6: {388, 1, false},
-		0xe7: {389, 1, false},
-		0xe8: {390, 1, false},
-		0xe9: {391, 1, false},
-		0xea: {392, 1, false},
-		0xeb: {393, 1, false},
-		0xec: {394, 1, false},
-		0xed: {395, 1, false},
-		0xee: {396, 1, false},
-		0xef: {397, 1, false},
-		0xf1: {398, 1, false},
-		0xf4: {399, 1, false},
-		0xf5: {400, 1, false},
-		0xf6: {401, 8, true},
-		0xf7: {409, 8, true},
-		0xf8: {417, 1, false},
-		0xf9: {418, 1, false},
-		0xfa: {419, 1, false},
-		0xfb: {420, 1, false},
-		0xfc: {421, 1, false},
-		0xfd: {422, 1, false},
-		0xfe: {423, 2, true},
+		0x00: {0, 1, true}, 0x01: {1, 1, true}, 0x02: {2, 1, true}, 0x03: {3, 1, true}, 0x04: {4, 1, false}, 0x05: {5, 1, false},
+		0x06: {6, 1, false}, 0x07: {7, 1, false}, 0x08: {8, 1, true}, 0x09: {9, 1, true}, 0x0a: {10, 1, true}, 0x0b: {11, 1, true},
+		0x0c: {12, 1, false}, 0x0d: {13, 1, false}, 0x0e: {14, 1, false}, 0x10: {15, 1, true}, 0x11: {16, 1, true}, 0x12: {17, 1, true},
+		0x13: {18, 1, true}, 0x14: {19, 1, false}, 0x15: {20, 1, false}, 0x16: {21, 1, false}, 0x17: {22, 1, false}, 0x18: {23, 1, true},
+		0x19: {24, 1, true}, 0x1a: {25, 1, true}, 0x1b: {26, 1, true}, 0x1c: {27, 1, false}, 0x1d: {28, 1, false}, 0x1e: {29, 1, false},
+		0x1f: {30, 1, false}, 0x20: {31, 1, true}, 0x21: {32, 1, true}, 0x22: {33, 1, true}, 0x23: {34, 1, true}, 0x24: {35, 1, false},
+		0x25: {36, 1, false}, 0x27: {37, 1, false}, 0x28: {38, 1, true}, 0x29: {39, 1, true}, 0x2a: {40, 1, true}, 0x2b: {41, 1, true},
+		0x2c: {42, 1, false}, 0x2d: {43, 1, false}, 0x2f: {44, 1, false}, 0x30: {45, 1, true}, 0x31: {46, 1, true}, 0x32: {47, 1, true},
+		0x33: {48, 1, true}, 0x34: {49, 1, false}, 0x35: {50, 1, false}, 0x37: {51, 1, false}, 0x38: {52, 1, true}, 0x39: {53, 1, true},
+		0x3a: {54, 1, true}, 0x3b: {55, 1, true}, 0x3c: {56, 1, false}, 0x3d: {57, 1, false}, 0x3f: {58, 1, false}, 0x40: {59, 1, false},
+		0x41: {59, 1, false}, 0x42: {59, 1, false}, 0x43: {59, 1, false}, 0x44: {59, 1, false}, 0x45: {59, 1, false},
+		0x46: {59, 1, false}, 0x47: {59, 1, false}, 0x48: {60, 1, false}, 0x49: {60, 1, false}, 0x4a: {60, 1, false},
+		0x4b: {60, 1, false}, 0x4c: {60, 1, false}, 0x4d: {60, 1, false}, 0x4e: {60, 1, false}, 0x4f: {60, 1, false},
+		0x50: {61, 1, false}, 0x51: {61, 1, false}, 0x52: {61, 1, false}, 0x53: {61, 1, false}, 0x54: {61, 1, false},
+		0x55: {61, 1, false}, 0x56: {61, 1, false}, 0x57: {61, 1, false}, 0x58: {62, 1, false}, 0x59: {62, 1, false},
+		0x5a: {62, 1, false}, 0x5b: {62, 1, false}, 0x5c: {62, 1, false}, 0x5d: {62, 1, false}, 0x5e: {62, 1, false},
+		0x5f: {62, 1, false}, 0x60: {63, 1, false}, 0x61: {64, 1, false}, 0x62: {65, 1, true}, 0x63: {66, 2, true}, 0x68: {68, 1, false},
+		0x69: {69, 1, true}, 0x6a: {70, 1, false}, 0x6b: {71, 1, true}, 0x6c: {72, 1, false}, 0x6d: {73, 1, false}, 0x6e: {74, 1, false},
+		0x6f: {75, 1, false}, 0x70: {76, 1, false}, 0x71: {77, 1, false}, 0x72: {78, 1, false}, 0x73: {79, 1, false},
+		0x74: {80, 1, false}, 0x75: {81, 1, false}, 0x76: {82, 1, false}, 0x77: {83, 1, false}, 0x78: {84, 1, false},
+		0x79: {85, 1, false}, 0x7a: {86, 1, false}, 0x7b: {87, 1, false}, 0x7c: {88, 1, false}, 0x7d: {89, 1, false},
+		0x7e: {90, 1, false}, 0x7f: {91, 1, false}, 0x80: {92, 8, true}, 0x81: {100, 8, true}, 0x82: {108, 8, true}, 0x83: {116, 8, true},
+		0x84: {124, 1, true}, 0x85: {125, 1, true}, 0x86: {126, 1, true}, 0x87: {127, 1, true}, 0x88: {128, 1, true},
+		0x89: {129, 1, true}, 0x8a: {130, 1, true}, 0x8b: {131, 1, true}, 0x8c: {132, 1, true}, 0x8d: {133, 1, true},
+		0x8e: {134, 1, true}, 0x8f: {135, 1, true}, 0x90: {136, 3, false}, 0x91: {139, 1, false}, 0x92: {139, 1, false},
+		0x93: {139, 1, false}, 0x94: {139, 1, false}, 0x95: {139, 1, false}, 0x96: {139, 1, false}, 0x97: {139, 1, false},
+		0x98: {140, 3, false}, 0x99: {143, 3, false}, 0x9a: {146, 1, false}, 0x9b: {147, 1, false}, 0x9c: {148, 1, false},
+		0x9d: {149, 1, false}, 0x9e: {150, 1, false}, 0x9f: {151, 1, false}, 0xa0: {152, 1, false}, 0xa1: {153, 1, false},
+		0xa2: {154, 1, false}, 0xa3: {155, 1, false}, 0xa4: {156, 1, false}, 0xa5: {157, 1, false}, 0xa6: {158, 1, false},
+		0xa7: {159, 1, false}, 0xa8: {160, 1, false}, 0xa9: {161, 1, false}, 0xaa: {162, 1, false}, 0xab: {163, 1, false},
+		0xac: {164, 1, false}, 0xad: {165, 1, false}, 0xae: {166, 1, false}, 0xaf: {167, 1, false}, 0xb0: {168, 1, false},
+		0xb1: {168, 1, false}, 0xb2: {168, 1, false}, 0xb3: {168, 1, false}, 0xb4: {168, 1, false}, 0xb5: {168, 1, false},
+		0xb6: {168, 1, false}, 0xb7: {168, 1, false}, 0xb8: {169, 1, false}, 0xb9: {169, 1, false}, 0xba: {169, 1, false},
+		0xbb: {169, 1, false}, 0xbc: {169, 1, false}, 0xbd: {169, 1, false}, 0xbe: {169, 1, false}, 0xbf: {169, 1, false},
+		0xc0: {170, 8, true}, 0xc1: {178, 8, true}, 0xc2: {186, 1, false}, 0xc3: {187, 1, false}, 0xc4: {188, 1, true},
+		0xc5: {189, 1, true}, 0xc6: {190, 1, true}, 0xc7: {191, 1, true}, 0xc8: {192, 1, false}, 0xc9: {193, 1, false},
+		0xca: {194, 1, false}, 0xcb: {195, 1, false}, 0xcc: {196, 1, false}, 0xcd: {197, 1, false}, 0xce: {198, 1, false},
+		0xcf: {199, 1, false}, 0xd0: {200, 8, true}, 0xd1: {208, 8, true}, 0xd2: {216, 8, true}, 0xd3: {224, 8, true},
+		0xd4: {232, 1, false}, 0xd5: {233, 1, false}, 0xd6: {234, 1, false}, 0xd7: {235, 1, false}, 0xd8: {236, 16, true},
+		0xd9: {252, 38, true}, 0xda: {290, 13, true}, 0xdb: {303, 17, true}, 0xdc: {320, 16, true}, 0xdd: {336, 13, true},
+		0xde: {349, 16, true}, 0xdf: {365, 15, true}, 0xe0: {380, 1, false}, 0xe1: {381, 1, false}, 0xe2: {382, 1, false},
+		0xe3: {383, 3, false}, 0xe4: {386, 1, false}, 0xe5: {387, 1, false}, 0xe6: {388, 1, false}, 0xe7: {389, 1, false},
+		0xe8: {390, 1, false}, 0xe9: {391, 1, false}, 0xea: {392, 1, false}, 0xeb: {393, 1, false}, 0xec: {394, 1, false},
+		0xed: {395, 1, false}, 0xee: {396, 1, false}, 0xef: {397, 1, false}, 0xf1: {398, 1, false}, 0xf4: {399, 1, false},
+		0xf5: {400, 1, false}, 0xf6: {401, 8, true}, 0xf7: {409, 8, true}, 0xf8: {417, 1, false}, 0xf9: {418, 1, false},
+		0xfa: {419, 1, false}, 0xfb: {420, 1, false}, 0xfc: {421, 1, false}, 0xfd: {422, 1, false}, 0xfe: {423, 2, true},
 		0xff: {425, 7, true},
 	},
 	1: {
-		0x00: {432, 6, true},
-		0x01: {438, 17, true},
-		0x02: {455, 1, true},
-		0x03: {456, 1, true},
-		0x05: {457, 1, false},
-		0x06: {458, 1, false},
-		0x07: {459, 1, false},
-		0x08: {460, 1, false},
-		0x09: {461, 1, false},
-		0x0b: {462, 1, false},
-		0x0d: {463, 3, true},
-		0x10: {466, 4, true},
-		0x11: {470, 4, true},
-		0x12: {474, 5, true},
-		0x13: {479, 2, true},
-		0x14: {481, 2, true},
-		0x15: {483, 2, true},
-		0x16: {485, 4, true},
-		0x17: {489, 2, true},
-		0x18: {491, 5, true},
-		0x19: {496, 1, true},
-		0x1a: {497, 1, true},
-		0x1b: {498, 1, true},
-		0x1c: {499, 1, true},
-		0x1d: {500, 1, true},
-		0x1e: {501, 3, true},
-		0x1f: {504, 1, true},
-		0x20: {505, 1, true},
-		0x21: {506, 1, true},
-		0x22: {507, 1, true},
-		0x23: {508, 1, true},
-		0x28: {509, 2, true},
-		0x29: {511, 2, true},
-		0x2a: {513, 4, true},
-		0x2b: {517, 2, true},
-		0x2c: {519, 4, true},
-		0x2d: {523, 4, true},
-		0x2e: {527, 2, true},
-		0x2f: {529, 2, true},
-		0x30: {531, 1, false},
-		0x31: {532, 1, false},
-		0x32: {533, 1, false},
-		0x33: {534, 1, false},
-		0x34: {535, 1, false},
-		0x35: {536, 1, false},
-		0x40: {537, 1, true},
-		0x41: {538, 1, true},
-		0x42: {539, 1, true},
-		0x43: {540, 1, true},
-		0x44: {541, 1, true},
-		0x45: {542, 1, true},
-		0x46: {543, 1, true},
-		0x47: {544, 1, true},
-		0x48: {545, 1, true},
-		0x49: {546, 1, true},
-		0x4a: {547, 1, true},
-		0x4b: {548, 1, true},
-		0x4c: {549, 1, true},
-		0x4d: {550, 1, true},
-		0x4e: {551, 1, true},
-		0x4f: {552, 1, true},
-		0x50: {553, 2, true},
-		0x51: {555, 4, true},
-		0x52: {559, 2, true},
-		0x53: {561, 2, true},
-		0x54: {563, 2, true},
-		0x55: {565, 2, true},
-		0x56: {567, 2, true},
-		0x57: {569, 2, true},
-		0x58: {571, 4, true},
-		0x59: {575, 4, true},
-		0x5a: {579, 4, true},
-		0x5b: {583, 3, true},
-		0x5c: {586, 4, true},
-		0x5d: {590, 4, true},
-		0x5e: {594, 4, true},
-		0x5f: {598, 4, true},
-		0x60: {602, 2, true},
-		0x61: {604, 2, true},
-		0x62: {606, 2, true},
-		0x63: {608, 2, true},
-		0x64: {610, 2, true},
-		0x65: {612, 2, true},
-		0x66: {614, 2, true},
-		0x67: {616, 2, true},
-		0x68: {618, 2, true},
-		0x69: {620, 2, true},
-		0x6a: {622, 2, true},
-		0x6b: {624, 2, true},
-		0x6c: {626, 1, true},
-		0x6d: {627, 1, true},
-		0x6e: {628, 4, true},
-		0x6f: {632, 3, true},
-		0x70: {635, 4, true},
-		0x71: {639, 6, true},
-		0x72: {645, 6, true},
-		0x73: {651, 6, true},
-		0x74: {657, 2, true},
-		0x75: {659, 2, true},
-		0x76: {661, 2, true},
-		0x77: {663, 1, false},
-		0x7c: {664, 2, true},
-		0x7d: {666, 2, true},
-		0x7e: {668, 5, true},
-		0x7f: {673, 3, true},
-		0x80: {676, 1, false},
-		0x81: {677, 1, false},
-		0x82: {678, 1, false},
-		0x83: {679, 1, false},
-		0x84: {680, 1, false},
-		0x85: {681, 1, false},
-		0x86: {682, 1, false},
-		0x87: {683, 1, false},
-		0x88: {684, 1, false},
-		0x89: {685, 1, false},
-		0x8a: {686, 1, false},
-		0x8b: {687, 1, false},
-		0x8c: {688, 1, false},
-		0x8d: {689, 1, false},
-		0x8e: {690, 1, false},
-		0x8f: {691, 1, false},
-		0x90: {692, 1, true},
-		0x91: {693, 1, true},
-		0x92: {694, 1, true},
-		0x93: {695, 1, true},
-		0x94: {696, 1, true},
-		0x95: {697, 1, true},
-		0x96: {698, 1, true},
-		0x97: {699, 1, true},
-		0x98: {700, 1, true},
-		0x99: {701, 1, true},
-		0x9a: {702, 1, true},
-		0x9b: {703, 1, true},
-		0x9c: {704, 1, true},
-		0x9d: {705, 1, true},
-		0x9e: {706, 1, true},
-		0x9f: {707, 1, true},
-		0xa0: {708, 1, false},
-		0xa1: {709, 1, false},
-		0xa2: {710, 1, false},
-		0xa3: {711, 1, true},
-		0xa4: {712, 1, true},
-		0xa5: {713, 1, true},
-		0xa8: {714, 1, false},
-		0xa9: {715, 1, false},
-		0xaa: {716, 1, false},
-		0xab: {717, 1, true},
-		0xac: {718, 1, true},
-		0xad: {719, 1, true},
-		0xae: {720, 17, true},
-		0xaf: {737, 1, true},
-		0xb0: {738, 1, true},
-		0xb1: {739, 1, true},
-		0xb2: {740, 1, true},
-		0xb3: {741, 1, true},
-		0xb4: {742, 1, true},
-		0xb5: {743, 1, true},
-		0xb6: {744, 1, true},
-		0xb7: {745, 1, true},
-		0xb8: {746, 1, true},
-		0xb9: {747, 1, true},
-		0xba: {748, 4, true},
-		0xbb: {752, 1, true},
-		0xbc: {753, 2, true},
-		0xbd: {755, 2, true},
-		0xbe: {757, 1, true},
-		0xbf: {758, 1, true},
-		0xc0: {759, 1, true},
-		0xc1: {760, 1, true},
-		0xc2: {761, 4, true},
-		0xc3: {765, 1, true},
-		0xc4: {766, 2, true},
-		0xc5: {768, 2, true},
-		0xc6: {770, 2, true},
-		0xc7: {772, 6, true},
-		0xc8: {778, 1, false},
-		0xc9: {778, 1, false},
-		0xca: {778, 1, false},
-		0xcb: {778, 1, false},
-		0xcc: {778, 1, false},
-		0xcd: {778, 1, false},
-		0xce: {778, 1, false},
-		0xcf: {778, 1, false},
-		0xd0: {779, 2, true},
-		0xd1: {781, 2, true},
-		0xd2: {783, 2, true},
-		0xd3: {785, 2, true},
-		0xd4: {787, 2, true},
-		0xd5: {789, 2, true},
-		0xd6: {791, 3, true},
-		0xd7: {794, 2, true},
-		0xd8: {796, 2, true},
-		0xd9: {798, 2, true},
-		0xda: {800, 2, true},
-		0xdb: {802, 2, true},
-		0xdc: {804, 2, true},
-		0xdd: {806, 2, true},
-		0xde: {808, 2, true},
-		0xdf: {810, 2, true},
-		0xe0: {812, 2, true},
-		0xe1: {814, 2, true},
-		0xe2: {816, 2, true},
-		0xe3: {818, 2, true},
-		0xe4: {820, 2, true},
-		0xe5: {822, 2, true},
-		0xe6: {824, 3, true},
-		0xe7: {827, 2, true},
-		0xe8: {829, 2, true},
-		0xe9: {831, 2, true},
-		0xea: {833, 2, true},
-		0xeb: {835, 2, true},
-		0xec: {837, 2, true},
-		0xed: {839, 2, true},
-		0xee: {841, 2, true},
-		0xef: {843, 2, true},
-		0xf0: {845, 1, true},
-		0xf1: {846, 2, true},
-		0xf2: {848, 2, true},
-		0xf3: {850, 2, true},
-		0xf4: {852, 2, true},
-		0xf5: {854, 2, true},
-		0xf6: {856, 2, true},
-		0xf7: {858, 2, true},
-		0xf8: {860, 2, true},
-		0xf9: {862, 2, true},
-		0xfa: {864, 2, true},
-		0xfb: {866, 2, true},
-		0xfc: {868, 2, true},
-		0xfd: {870, 2, true},
-		0xfe: {872, 2, true},
+		0x00: {432, 6, true}, 0x01: {438, 17, true}, 0x02: {455, 1, true}, 0x03: {456, 1, true}, 0x05: {457, 1, false},
+		0x06: {458, 1, false}, 0x07: {459, 1, false}, 0x08: {460, 1, false}, 0x09: {461, 1, false}, 0x0b: {462, 1, false},
+		0x0d: {463, 3, true}, 0x10: {466, 4, true}, 0x11: {470, 4, true}, 0x12: {474, 5, true}, 0x13: {479, 2, true},
+		0x14: {481, 2, true}, 0x15: {483, 2, true}, 0x16: {485, 4, true}, 0x17: {489, 2, true}, 0x18: {491, 5, true},
+		0x19: {496, 1, true}, 0x1a: {497, 1, true}, 0x1b: {498, 1, true}, 0x1c: {499, 1, true}, 0x1d: {500, 1, true},
+		0x1e: {501, 3, true}, 0x1f: {504, 1, true}, 0x20: {505, 1, true}, 0x21: {506, 1, true}, 0x22: {507, 1, true},
+		0x23: {508, 1, true}, 0x28: {509, 2, true}, 0x29: {511, 2, true}, 0x2a: {513, 4, true}, 0x2b: {517, 2, true},
+		0x2c: {519, 4, true}, 0x2d: {523, 4, true}, 0x2e: {527, 2, true}, 0x2f: {529, 2, true}, 0x30: {531, 1, false},
+		0x31: {532, 1, false}, 0x32: {533, 1, false}, 0x33: {534, 1, false}, 0x34: {535, 1, false}, 0x35: {536, 1, false},
+		0x40: {537, 1, true}, 0x41: {538, 1, true}, 0x42: {539, 1, true}, 0x43: {540, 1, true}, 0x44: {541, 1, true},
+		0x45: {542, 1, true}, 0x46: {543, 1, true}, 0x47: {544, 1, true}, 0x48: {545, 1, true}, 0x49: {546, 1, true},
+		0x4a: {547, 1, true}, 0x4b: {548, 1, true}, 0x4c: {549, 1, true}, 0x4d: {550, 1, true}, 0x4e: {551, 1, true},
+		0x4f: {552, 1, true}, 0x50: {553, 2, true}, 0x51: {555, 4, true}, 0x52: {559, 2, true}, 0x53: {561, 2, true},
+		0x54: {563, 2, true}, 0x55: {565, 2, true}, 0x56: {567, 2, true}, 0x57: {569, 2, true}, 0x58: {571, 4, true},
+		0x59: {575, 4, true}, 0x5a: {579, 4, true}, 0x5b: {583, 3, true}, 0x5c: {586, 4, true}, 0x5d: {590, 4, true},
+		0x5e: {594, 4, true}, 0x5f: {598, 4, true}, 0x60: {602, 2, true}, 0x61: {604, 2, true}, 0x62: {606, 2, true},
+		0x63: {608, 2, true}, 0x64: {610, 2, true}, 0x65: {612, 2, true}, 0x66: {614, 2, true}, 0x67: {616, 2, true},
+		0x68: {618, 2, true}, 0x69: {620, 2, true}, 0x6a: {622, 2, true}, 0x6b: {624, 2, true}, 0x6c: {626, 1, true},
+		0x6d: {627, 1, true}, 0x6e: {628, 4, true}, 0x6f: {632, 3, true}, 0x70: {635, 4, true}, 0x71: {639, 6, true},
+		0x72: {645, 6, true}, 0x73: {651, 6, true}, 0x74: {657, 2, true}, 0x75: {659, 2, true}, 0x76: {661, 2, true},
+		0x77: {663, 1, false}, 0x7c: {664, 2, true}, 0x7d: {666, 2, true}, 0x7e: {668, 5, true}, 0x7f: {673, 3, true},
+		0x80: {676, 1, false}, 0x81: {677, 1, false}, 0x82: {678, 1, false}, 0x83: {679, 1, false}, 0x84: {680, 1, false},
+		0x85: {681, 1, false}, 0x86: {682, 1, false}, 0x87: {683, 1, false}, 0x88: {684, 1, false}, 0x89: {685, 1, false},
+		0x8a: {686, 1, false}, 0x8b: {687, 1, false}, 0x8c: {688, 1, false}, 0x8d: {689, 1, false}, 0x8e: {690, 1, false},
+		0x8f: {691, 1, false}, 0x90: {692, 1, true}, 0x91: {693, 1, true}, 0x92: {694, 1, true}, 0x93: {695, 1, true},
+		0x94: {696, 1, true}, 0x95: {697, 1, true}, 0x96: {698, 1, true}, 0x97: {699, 1, true}, 0x98: {700, 1, true},
+		0x99: {701, 1, true}, 0x9a: {702, 1, true}, 0x9b: {703, 1, true}, 0x9c: {704, 1, true}, 0x9d: {705, 1, true},
+		0x9e: {706, 1, true}, 0x9f: {707, 1, true}, 0xa0: {708, 1, false}, 0xa1: {709, 1, false}, 0xa2: {710, 1, false},
+		0xa3: {711, 1, true}, 0xa4: {712, 1, true}, 0xa5: {713, 1, true}, 0xa8: {714, 1, false}, 0xa9: {715, 1, false},
+		0xaa: {716, 1, false}, 0xab: {717, 1, true}, 0xac: {718, 1, true}, 0xad: {719, 1, true}, 0xae: {720, 17, true},
+		0xaf: {737, 1, true}, 0xb0: {738, 1, true}, 0xb1: {739, 1, true}, 0xb2: {740, 1, true}, 0xb3: {741, 1, true},
+		0xb4: {742, 1, true}, 0xb5: {743, 1, true}, 0xb6: {744, 1, true}, 0xb7: {745, 1, true}, 0xb8: {746, 1, true},
+		0xb9: {747, 1, true}, 0xba: {748, 4, true}, 0xbb: {752, 1, true}, 0xbc: {753, 2, true}, 0xbd: {755, 2, true},
+		0xbe: {757, 1, true}, 0xbf: {758, 1, true}, 0xc0: {759, 1, true}, 0xc1: {760, 1, true}, 0xc2: {761, 4, true},
+		0xc3: {765, 1, true}, 0xc4: {766, 2, true}, 0xc5: {768, 2, true}, 0xc6: {770, 2, true}, 0xc7: {772, 6, true},
+		0xc8: {778, 1, false}, 0xc9: {778, 1, false}, 0xca: {778, 1, false}, 0xcb: {778, 1, false}, 0xcc: {778, 1, false},
+		0xcd: {778, 1, false}, 0xce: {778, 1, false}, 0xcf: {778, 1, false}, 0xd0: {779, 2, true}, 0xd1: {781, 2, true},
+		0xd2: {783, 2, true}, 0xd3: {785, 2, true}, 0xd4: {787, 2, true}, 0xd5: {789, 2, true}, 0xd6: {791, 3, true},
+		0xd7: {794, 2, true}, 0xd8: {796, 2, true}, 0xd9: {798, 2, true}, 0xda: {800, 2, true}, 0xdb: {802, 2, true},
+		0xdc: {804, 2, true}, 0xdd: {806, 2, true}, 0xde: {808, 2, true}, 0xdf: {810, 2, true}, 0xe0: {812, 2, true},
+		0xe1: {814, 2, true}, 0xe2: {816, 2, true}, 0xe3: {818, 2, true}, 0xe4: {820, 2, true}, 0xe5: {822, 2, true},
+		0xe6: {824, 3, true}, 0xe7: {827, 2, true}, 0xe8: {829, 2, true}, 0xe9: {831, 2, true}, 0xea: {833, 2, true},
+		0xeb: {835, 2, true}, 0xec: {837, 2, true}, 0xed: {839, 2, true}, 0xee: {841, 2, true}, 0xef: {843, 2, true},
+		0xf0: {845, 1, true}, 0xf1: {846, 2, true}, 0xf2: {848, 2, true}, 0xf3: {850, 2, true}, 0xf4: {852, 2, true},
+		0xf5: {854, 2, true}, 0xf6: {856, 2, true}, 0xf7: {858, 2, true}, 0xf8: {860, 2, true}, 0xf9: {862, 2, true},
+		0xfa: {864, 2, true}, 0xfb: {866, 2, true}, 0xfc: {868, 2, true}, 0xfd: {870, 2, true}, 0xfe: {872, 2, true},
 		0xff: {874, 1, true},
 	},
 	2: {
-		0x00: {875, 2, true},
-		0x01: {877, 2, true},
-		0x02: {879, 2, true},
-		0x03: {881, 2, true},
-		0x04: {883, 2, true},
-		0x05: {885, 2, true},
-		0x06: {887, 2, true},
-		0x07: {889, 2, true},
-		0x08: {891, 2, true},
-		0x09: {893, 2, true},
-		0x0a: {895, 2, true},
-		0x0b: {897, 2, true},
-		0x10: {899, 1, true},
-		0x14: {900, 1, true},
-		0x15: {901, 1, true},
-		0x17: {902, 1, true},
-		0x1c: {903, 2, true},
-		0x1d: {905, 2, true},
-		0x1e: {907, 2, true},
-		0x20: {909, 1, true},
-		0x21: {910, 1, true},
-		0x22: {911, 1, true},
-		0x23: {912, 1, true},
-		0x24: {913, 1, true},
-		0x25: {914, 1, true},
-		0x28: {915, 1, true},
-		0x29: {916, 1, true},
-		0x2a: {917, 1, true},
-		0x2b: {918, 1, true},
-		0x30: {919, 1, true},
-		0x31: {920, 1, true},
-		0x32: {921, 1, true},
-		0x33: {922, 1, true},
-		0x34: {923, 1, true},
-		0x35: {924, 1, true},
-		0x37: {925, 1, true},
-		0x38: {926, 1, true},
-		0x39: {927, 1, true},
-		0x3a: {928, 1, true},
-		0x3b: {929, 1, true},
-		0x3c: {930, 1, true},
-		0x3d: {931, 1, true},
-		0x3e: {932, 1, true},
-		0x3f: {933, 1, true},
-		0x40: {934, 1, true},
-		0x41: {935, 1, true},
-		0x82: {936, 1, true},
-		0xc8: {937, 1, true},
-		0xc9: {938, 1, true},
-		0xca: {939, 1, true},
-		0xcb: {940, 1, true},
-		0xcc: {941, 1, true},
-		0xcd: {942, 1, true},
-		0xdb: {943, 1, true},
-		0xdc: {944, 1, true},
-		0xdd: {945, 1, true},
-		0xde: {946, 1, true},
-		0xdf: {947, 1, true},
-		0xf0: {948, 2, true},
-		0xf1: {950, 2, true},
+		0x00: {875, 2, true}, 0x01: {877, 2, true}, 0x02: {879, 2, true}, 0x03: {881, 2, true}, 0x04: {883, 2, true},
+		0x05: {885, 2, true}, 0x06: {887, 2, true}, 0x07: {889, 2, true}, 0x08: {891, 2, true}, 0x09: {893, 2, true},
+		0x0a: {895, 2, true}, 0x0b: {897, 2, true}, 0x10: {899, 1, true}, 0x14: {900, 1, true}, 0x15: {901, 1, true},
+		0x17: {902, 1, true}, 0x1c: {903, 2, true}, 0x1d: {905, 2, true}, 0x1e: {907, 2, true}, 0x20: {909, 1, true},
+		0x21: {910, 1, true}, 0x22: {911, 1, true}, 0x23: {912, 1, true}, 0x24: {913, 1, true}, 0x25: {914, 1, true},
+		0x28: {915, 1, true}, 0x29: {916, 1, true}, 0x2a: {917, 1, true}, 0x2b: {918, 1, true}, 0x30: {919, 1, true},
+		0x31: {920, 1, true}, 0x32: {921, 1, true}, 0x33: {922, 1, true}, 0x34: {923, 1, true}, 0x35: {924, 1, true},
+		0x37: {925, 1, true}, 0x38: {926, 1, true}, 0x39: {927, 1, true}, 0x3a: {928, 1, true}, 0x3b: {929, 1, true},
+		0x3c: {930, 1, true}, 0x3d: {931, 1, true}, 0x3e: {932, 1, true}, 0x3f: {933, 1, true}, 0x40: {934, 1, true},
+		0x41: {935, 1, true}, 0x82: {936, 1, true}, 0xc8: {937, 1, true}, 0xc9: {938, 1, true}, 0xca: {939, 1, true},
+		0xcb: {940, 1, true}, 0xcc: {941, 1, true}, 0xcd: {942, 1, true}, 0xdb: {943, 1, true}, 0xdc: {944, 1, true},
+		0xdd: {945, 1, true}, 0xde: {946, 1, true}, 0xdf: {947, 1, true}, 0xf0: {948, 2, true}, 0xf1: {950, 2, true},
 		0xf6: {952, 2, true},
 	},
 	3: {
-		0x08: {954, 1, true},
-		0x09: {955, 1, true},
-		0x0a: {956, 1, true},
-		0x0b: {957, 1, true},
-		0x0c: {958, 1, true},
-		0x0d: {959, 1, true},
-		0x0e: {960, 1, true},
-		0x0f: {961, 2, true},
-		0x14: {963, 1, true},
-		0x15: {964, 1, true},
-		0x16: {965, 2, true},
-		0x17: {967, 1, true},
-		0x20: {968, 1, true},
-		0x21: {969, 1, true},
-		0x22: {970, 2, true},
-		0x40: {972, 1, true},
-		0x41: {973, 1, true},
-		0x42: {974, 1, true},
-		0x44: {975, 1, true},
-		0x60: {976, 1, true},
-		0x61: {977, 1, true},
-		0x62: {978, 1, true},
-		0x63: {979, 1, true},
-		0xcc: {980, 1, true},
-		0xdf: {981, 1, true},
+		0x08: {954, 1, true}, 0x09: {955, 1, true}, 0x0a: {956, 1, true}, 0x0b: {957, 1, true}, 0x0c: {958, 1, true},
+		0x0d: {959, 1, true}, 0x0e: {960, 1, true}, 0x0f: {961, 2, true}, 0x14: {963, 1, true}, 0x15: {964, 1, true},
+		0x16: {965, 2, true}, 0x17: {967, 1, true}, 0x20: {968, 1, true}, 0x21: {969, 1, true}, 0x22: {970, 2, true},
+		0x40: {972, 1, true}, 0x41: {973, 1, true}, 0x42: {974, 1, true}, 0x44: {975, 1, true}, 0x60: {976, 1, true},
+		0x61: {977, 1, true}, 0x62: {978, 1, true}, 0x63: {979, 1, true}, 0xcc: {980, 1, true}, 0xdf: {981, 1, true},
 	},
 	4: {
-		0x10: {982, 6, true},
-		0x11: {988, 6, true},
-		0x12: {994, 6, true},
-		0x13: {1000, 2, true},
-		0x14: {1002, 2, true},
-		0x15: {1004, 2, true},
-		0x16: {1006, 4, true},
-		0x17: {1010, 2, true},
-		0x28: {1012, 2, true},
-		0x29: {1014, 2, true},
-		0x2a: {1016, 2, true},
-		0x2b: {1018, 2, true},
-		0x2c: {1020, 2, true},
-		0x2d: {1022, 2, true},
-		0x2e: {1024, 2, true},
-		0x2f: {1026, 2, true},
-		0x50: {1028, 2, true},
-		0x51: {1030, 4, true},
-		0x52: {1034, 2, true},
-		0x53: {1036, 2, true},
-		0x54: {1038, 2, true},
-		0x55: {1040, 2, true},
-		0x56: {1042, 2, true},
-		0x57: {1044, 2, true},
-		0x58: {1046, 4, true},
-		0x59: {1050, 4, true},
-		0x5a: {1054, 4, true},
-		0x5b: {1058, 3, true},
-		0x5c: {1061, 4, true},
-		0x5d: {1065, 4, true},
-		0x5e: {1069, 4, true},
-		0x5f: {1073, 4, true},
-		0x60: {1077, 2, true},
-		0x61: {1079, 2, true},
-		0x62: {1081, 2, true},
-		0x63: {1083, 2, true},
-		0x64: {1085, 2, true},
-		0x65: {1087, 2, true},
-		0x66: {1089, 2, true},
-		0x67: {1091, 2, true},
-		0x68: {1093, 2, true},
-		0x69: {1095, 2, true},
-		0x6a: {1097, 2, true},
-		0x6b: {1099, 2, true},
-		0x6c: {1101, 2, true},
-		0x6d: {1103, 2, true},
-		0x6e: {1105, 3, true},
-		0x6f: {1108, 2, true},
-		0x70: {1110, 6, true},
-		0x71: {1116, 6, true},
-		0x72: {1122, 6, true},
-		0x73: {1128, 8, true},
-		0x74: {1136, 2, true},
-		0x75: {1138, 2, true},
-		0x76: {1140, 2, true},
-		0x77: {1142, 2, false},
-		0x7c: {1144, 2, true},
-		0x7d: {1146, 2, true},
-		0x7e: {1148, 4, true},
-		0x7f: {1152, 2, true},
-		0xae: {1154, 2, true},
-		0xc2: {1156, 4, true},
-		0xc4: {1160, 1, true},
-		0xc5: {1161, 1, true},
-		0xc6: {1162, 2, true},
-		0xd0: {1164, 2, true},
-		0xd1: {1166, 2, true},
-		0xd2: {1168, 2, true},
-		0xd3: {1170, 2, true},
-		0xd4: {1172, 2, true},
-		0xd5: {1174, 2, true},
-		0xd6: {1176, 1, true},
-		0xd7: {1177, 2, true},
-		0xd8: {1179, 2, true},
-		0xd9: {1181, 2, true},
-		0xda: {1183, 2, true},
-		0xdb: {1185, 2, true},
-		0xdc: {1187, 2, true},
-		0xdd: {1189, 2, true},
-		0xde: {1191, 2, true},
-		0xdf: {1193, 2, true},
-		0xe0: {1195, 2, true},
-		0xe1: {1197, 2, true},
-		0xe2: {1199, 2, true},
-		0xe3: {1201, 2, true},
-		0xe4: {1203, 2, true},
-		0xe5: {1205, 2, true},
-		0xe6: {1207, 3, true},
-		0xe7: {1210, 1, true},
-		0xe8: {1211, 2, true},
-		0xe9: {1213, 2, true},
-		0xea: {1215, 2, true},
-		0xeb: {1217, 2, true},
-		0xec: {1219, 2, true},
-		0xed: {1221, 2, true},
-		0xee: {1223, 2, true},
-		0xef: {1225, 2, true},
-		0xf0: {1227, 1, true},
-		0xf1: {1228, 2, true},
-		0xf2: {1230, 2, true},
-		0xf3: {1232, 2, true},
-		0xf4: {1234, 2, true},
-		0xf5: {1236, 2, true},
-		0xf6: {1238, 2, true},
-		0xf7: {1240, 1, true},
-		0xf8: {1241, 2, true},
-		0xf9: {1243, 2, true},
-		0xfa: {1245, 2, true},
-		0xfb: {1247, 2, true},
-		0xfc: {1249, 2, true},
-		0xfd: {1251, 2, true},
-		0xfe: {1253, 2, true},
+		0x10: {982, 6, true}, 0x11: {988, 6, true}, 0x12: {994, 6, true}, 0x13: {1000, 2, true}, 0x14: {1002, 2, true},
+		0x15: {1004, 2, true}, 0x16: {1006, 4, true}, 0x17: {1010, 2, true}, 0x28: {1012, 2, true}, 0x29: {1014, 2, true},
+		0x2a: {1016, 2, true}, 0x2b: {1018, 2, true}, 0x2c: {1020, 2, true}, 0x2d: {1022, 2, true}, 0x2e: {1024, 2, true},
+		0x2f: {1026, 2, true}, 0x50: {1028, 2, true}, 0x51: {1030, 4, true}, 0x52: {1034, 2, true}, 0x53: {1036, 2, true},
+		0x54: {1038, 2, true}, 0x55: {1040, 2, true}, 0x56: {1042, 2, true}, 0x57: {1044, 2, true}, 0x58: {1046, 4, true},
+		0x59: {1050, 4, true}, 0x5a: {1054, 4, true}, 0x5b: {1058, 3, true}, 0x5c: {1061, 4, true}, 0x5d: {1065, 4, true},
+		0x5e: {1069, 4, true}, 0x5f: {1073, 4, true}, 0x60: {1077, 2, true}, 0x61: {1079, 2, true}, 0x62: {1081, 2, true},
+		0x63: {1083, 2, true}, 0x64: {1085, 2, true}, 0x65: {1087, 2, true}, 0x66: {1089, 2, true}, 0x67: {1091, 2, true},
+		0x68: {1093, 2, true}, 0x69: {1095, 2, true}, 0x6a: {1097, 2, true}, 0x6b: {1099, 2, true}, 0x6c: {1101, 2, true},
+		0x6d: {1103, 2, true}, 0x6e: {1105, 3, true}, 0x6f: {1108, 2, true}, 0x70: {1110, 6, true}, 0x71: {1116, 6, true},
+		0x72: {1122, 6, true}, 0x73: {1128, 8, true}, 0x74: {1136, 2, true}, 0x75: {1138, 2, true}, 0x76: {1140, 2, true},
+		0x77: {1142, 2, false}, 0x7c: {1144, 2, true}, 0x7d: {1146, 2, true}, 0x7e: {1148, 4, true}, 0x7f: {1152, 2, true},
+		0xae: {1154, 2, true}, 0xc2: {1156, 4, true}, 0xc4: {1160, 1, true}, 0xc5: {1161, 1, true}, 0xc6: {1162, 2, true},
+		0xd0: {1164, 2, true}, 0xd1: {1166, 2, true}, 0xd2: {1168, 2, true}, 0xd3: {1170, 2, true}, 0xd4: {1172, 2, true},
+		0xd5: {1174, 2, true}, 0xd6: {1176, 1, true}, 0xd7: {1177, 2, true}, 0xd8: {1179, 2, true}, 0xd9: {1181, 2, true},
+		0xda: {1183, 2, true}, 0xdb: {1185, 2, true}, 0xdc: {1187, 2, true}, 0xdd: {1189, 2, true}, 0xde: {1191, 2, true},
+		0xdf: {1193, 2, true}, 0xe0: {1195, 2, true}, 0xe1: {1197, 2, true}, 0xe2: {1199, 2, true}, 0xe3: {1201, 2, true},
+		0xe4: {1203, 2, true}, 0xe5: {1205, 2, true}, 0xe6: {1207, 3, true}, 0xe7: {1210, 1, true}, 0xe8: {1211, 2, true},
+		0xe9: {1213, 2, true}, 0xea: {1215, 2, true}, 0xeb: {1217, 2, true}, 0xec: {1219, 2, true}, 0xed: {1221, 2, true},
+		0xee: {1223, 2, true}, 0xef: {1225, 2, true}, 0xf0: {1227, 1, true}, 0xf1: {1228, 2, true}, 0xf2: {1230, 2, true},
+		0xf3: {1232, 2, true}, 0xf4: {1234, 2, true}, 0xf5: {1236, 2, true}, 0xf6: {1238, 2, true}, 0xf7: {1240, 1, true},
+		0xf8: {1241, 2, true}, 0xf9: {1243, 2, true}, 0xfa: {1245, 2, true}, 0xfb: {1247, 2, true}, 0xfc: {1249, 2, true},
+		0xfd: {1251, 2, true}, 0xfe: {1253, 2, true},
 	},
 	5: {
-		0x00: {1255, 2, true},
-		0x01: {1257, 2, true},
-		0x02: {1259, 2, true},
-		0x03: {1261, 2, true},
-		0x04: {1263, 2, true},
-		0x05: {1265, 2, true},
-		0x06: {1267, 2, true},
-		0x07: {1269, 2, true},
-		0x08: {1271, 2, true},
-		0x09: {1273, 2, true},
-		0x0a: {1275, 2, true},
-		0x0b: {1277, 2, true},
-		0x0c: {1279, 1, true},
-		0x0d: {1280, 1, true},
-		0x0e: {1281, 1, true},
-		0x0f: {1282, 1, true},
-		0x13: {1283, 1, true},
-		0x16: {1284, 1, true},
-		0x17: {1285, 1, true},
-		0x18: {1286, 2, true},
-		0x19: {1288, 2, true},
-		0x1a: {1290, 1, true},
-		0x1c: {1291, 2, true},
-		0x1d: {1293, 2, true},
-		0x1e: {1295, 2, true},
-		0x20: {1297, 2, true},
-		0x21: {1299, 2, true},
-		0x22: {1301, 2, true},
-		0x23: {1303, 2, true},
-		0x24: {1305, 2, true},
-		0x25: {1307, 2, true},
-		0x28: {1309, 2, true},
-		0x29: {1311, 2, true},
-		0x2a: {1313, 2, true},
-		0x2b: {1315, 2, true},
-		0x2c: {1317, 1, true},
-		0x2d: {1318, 1, true},
-		0x2e: {1319, 1, true},
-		0x2f: {1320, 1, true},
-		0x30: {1321, 2, true},
-		0x31: {1323, 2, true},
-		0x32: {1325, 2, true},
-		0x33: {1327, 2, true},
-		0x34: {1329, 2, true},
-		0x35: {1331, 2, true},
-		0x36: {1333, 1, true},
-		0x37: {1334, 2, true},
-		0x38: {1336, 2, true},
-		0x39: {1338, 2, true},
-		0x3a: {1340, 2, true},
-		0x3b: {1342, 2, true},
-		0x3c: {1344, 2, true},
-		0x3d: {1346, 2, true},
-		0x3e: {1348, 2, true},
-		0x3f: {1350, 2, true},
-		0x40: {1352, 2, true},
-		0x41: {1354, 1, true},
-		0x45: {1355, 2, true},
-		0x46: {1357, 1, true},
-		0x47: {1358, 2, true},
-		0x58: {1360, 1, true},
-		0x59: {1361, 1, true},
-		0x5a: {1362, 1, true},
-		0x78: {1363, 1, true},
-		0x79: {1364, 1, true},
-		0x8c: {1365, 2, true},
-		0x8e: {1367, 2, true},
-		0x90: {1369, 2, true},
-		0x91: {1371, 3, true},
-		0x92: {1374, 2, true},
-		0x93: {1376, 3, true},
-		0x96: {1379, 2, true},
-		0x97: {1381, 2, true},
-		0x98: {1383, 2, true},
-		0x99: {1385, 2, true},
-		0x9a: {1387, 2, true},
-		0x9b: {1389, 2, true},
-		0x9c: {1391, 2, true},
-		0x9d: {1393, 2, true},
-		0x9e: {1395, 2, true},
-		0x9f: {1397, 2, true},
-		0xa6: {1399, 2, true},
-		0xa7: {1401, 2, true},
-		0xa8: {1403, 2, true},
-		0xa9: {1405, 2, true},
-		0xaa: {1407, 2, true},
-		0xab: {1409, 2, true},
-		0xac: {1411, 2, true},
-		0xad: {1413, 2, true},
-		0xae: {1415, 2, true},
-		0xaf: {1417, 2, true},
-		0xb6: {1419, 2, true},
-		0xb7: {1421, 2, true},
-		0xb8: {1423, 2, true},
-		0xb9: {1425, 2, true},
-		0xba: {1427, 2, true},
-		0xbb: {1429, 2, true},
-		0xbc: {1431, 2, true},
-		0xbd: {1433, 2, true},
-		0xbe: {1435, 2, true},
-		0xbf: {1437, 2, true},
-		0xdb: {1439, 1, true},
-		0xdc: {1440, 1, true},
-		0xdd: {1441, 1, true},
-		0xde: {1442, 1, true},
-		0xdf: {1443, 1, true},
-		0xf2: {1444, 1, true},
-		0xf3: {1445, 3, true},
-		0xf5: {1448, 3, true},
-		0xf6: {1451, 1, true},
+		0x00: {1255, 2, true}, 0x01: {1257, 2, true}, 0x02: {1259, 2, true}, 0x03: {1261, 2, true}, 0x04: {1263, 2, true},
+		0x05: {1265, 2, true}, 0x06: {1267, 2, true}, 0x07: {1269, 2, true}, 0x08: {1271, 2, true}, 0x09: {1273, 2, true},
+		0x0a: {1275, 2, true}, 0x0b: {1277, 2, true}, 0x0c: {1279, 1, true}, 0x0d: {1280, 1, true}, 0x0e: {1281, 1, true},
+		0x0f: {1282, 1, true}, 0x13: {1283, 1, true}, 0x16: {1284, 1, true}, 0x17: {1285, 1, true}, 0x18: {1286, 2, true},
+		0x19: {1288, 2, true}, 0x1a: {1290, 1, true}, 0x1c: {1291, 2, true}, 0x1d: {1293, 2, true}, 0x1e: {1295, 2, true},
+		0x20: {1297, 2, true}, 0x21: {1299, 2, true}, 0x22: {1301, 2, true}, 0x23: {1303, 2, true}, 0x24: {1305, 2, true},
+		0x25: {1307, 2, true}, 0x28: {1309, 2, true}, 0x29: {1311, 2, true}, 0x2a: {1313, 2, true}, 0x2b: {1315, 2, true},
+		0x2c: {1317, 1, true}, 0x2d: {1318, 1, true}, 0x2e: {1319, 1, true}, 0x2f: {1320, 1, true}, 0x30: {1321, 2, true},
+		0x31: {1323, 2, true}, 0x32: {1325, 2, true}, 0x33: {1327, 2, true}, 0x34: {1329, 2, true}, 0x35: {1331, 2, true},
+		0x36: {1333, 1, true}, 0x37: {1334, 2, true}, 0x38: {1336, 2, true}, 0x39: {1338, 2, true}, 0x3a: {1340, 2, true},
+		0x3b: {1342, 2, true}, 0x3c: {1344, 2, true}, 0x3d: {1346, 2, true}, 0x3e: {1348, 2, true}, 0x3f: {1350, 2, true},
+		0x40: {1352, 2, true}, 0x41: {1354, 1, true}, 0x45: {1355, 2, true}, 0x46: {1357, 1, true}, 0x47: {1358, 2, true},
+		0x58: {1360, 1, true}, 0x59: {1361, 1, true}, 0x5a: {1362, 1, true}, 0x78: {1363, 1, true}, 0x79: {1364, 1, true},
+		0x8c: {1365, 2, true}, 0x8e: {1367, 2, true}, 0x90: {1369, 2, true}, 0x91: {1371, 3, true}, 0x92: {1374, 2, true},
+		0x93: {1376, 3, true}, 0x96: {1379, 2, true}, 0x97: {1381, 2, true}, 0x98: {1383, 2, true}, 0x99: {1385, 2, true},
+		0x9a: {1387, 2, true}, 0x9b: {1389, 2, true}, 0x9c: {1391, 2, true}, 0x9d: {1393, 2, true}, 0x9e: {1395, 2, true},
+		0x9f: {1397, 2, true}, 0xa6: {1399, 2, true}, 0xa7: {1401, 2, true}, 0xa8: {1403, 2, true}, 0xa9: {1405, 2, true},
+		0xaa: {1407, 2, true}, 0xab: {1409, 2, true}, 0xac: {1411, 2, true}, 0xad: {1413, 2, true}, 0xae: {1415, 2, true},
+		0xaf: {1417, 2, true}, 0xb6: {1419, 2, true}, 0xb7: {1421, 2, true}, 0xb8: {1423, 2, true}, 0xb9: {1425, 2, true},
+		0xba: {1427, 2, true}, 0xbb: {1429, 2, true}, 0xbc: {1431, 2, true}, 0xbd: {1433, 2, true}, 0xbe: {1435, 2, true},
+		0xbf: {1437, 2, true}, 0xdb: {1439, 1, true}, 0xdc: {1440, 1, true}, 0xdd: {1441, 1, true}, 0xde: {1442, 1, true},
+		0xdf: {1443, 1, true}, 0xf2: {1444, 1, true}, 0xf3: {1445, 3, true}, 0xf5: {1448, 3, true}, 0xf6: {1451, 1, true},
 		0xf7: {1452, 4, true},
 	},
 	6: {
-		0x00: {1456, 1, true},
-		0x01: {1457, 1, true},
-		0x02: {1458, 1, true},
-		0x04: {1459, 1, true},
-		0x05: {1460, 1, true},
-		0x06: {1461, 1, true},
-		0x08: {1462, 1, true},
-		0x09: {1463, 1, true},
-		0x0a: {1464, 1, true},
-		0x0b: {1465, 1, true},
-		0x0c: {1466, 1, true},
-		0x0d: {1467, 1, true},
-		0x0e: {1468, 2, true},
-		0x0f: {1470, 2, true},
-		0x14: {1472, 1, true},
-		0x15: {1473, 1, true},
-		0x16: {1474, 3, true},
-		0x17: {1477, 1, true},
-		0x18: {1478, 1, true},
-		0x19: {1479, 1, true},
-		0x1d: {1480, 1, true},
-		0x20: {1481, 1, true},
-		0x21: {1482, 1, true},
-		0x22: {1483, 3, true},
-		0x38: {1486, 1, true},
-		0x39: {1487, 1, true},
-		0x40: {1488, 1, true},
-		0x41: {1489, 1, true},
-		0x42: {1490, 2, true},
-		0x44: {1492, 1, true},
-		0x46: {1493, 1, true},
-		0x4a: {1494, 1, true},
-		0x4b: {1495, 1, true},
-		0x4c: {1496, 2, true},
-		0x60: {1498, 1, true},
-		0x61: {1499, 1, true},
-		0x62: {1500, 1, true},
-		0x63: {1501, 1, true},
-		0xdf: {1502, 1, true},
-		0xf0: {1503, 1, true},
+		0x00: {1456, 1, true}, 0x01: {1457, 1, true}, 0x02: {1458, 1, true}, 0x04: {1459, 1, true}, 0x05: {1460, 1, true},
+		0x06: {1461, 1, true}, 0x08: {1462, 1, true}, 0x09: {1463, 1, true}, 0x0a: {1464, 1, true}, 0x0b: {1465, 1, true},
+		0x0c: {1466, 1, true}, 0x0d: {1467, 1, true}, 0x0e: {1468, 2, true}, 0x0f: {1470, 2, true}, 0x14: {1472, 1, true},
+		0x15: {1473, 1, true}, 0x16: {1474, 3, true}, 0x17: {1477, 1, true}, 0x18: {1478, 1, true}, 0x19: {1479, 1, true},
+		0x1d: {1480, 1, true}, 0x20: {1481, 1, true}, 0x21: {1482, 1, true}, 0x22: {1483, 3, true}, 0x38: {1486, 1, true},
+		0x39: {1487, 1, true}, 0x40: {1488, 1, true}, 0x41: {1489, 1, true}, 0x42: {1490, 2, true}, 0x44: {1492, 1, true},
+		0x46: {1493, 1, true}, 0x4a: {1494, 1, true}, 0x4b: {1495, 1, true}, 0x4c: {1496, 2, true}, 0x60: {1498, 1, true},
+		0x61: {1499, 1, true}, 0x62: {1500, 1, true}, 0x63: {1501, 1, true}, 0xdf: {1502, 1, true}, 0xf0: {1503, 1, true},
 	},
 }
 
 // candidates are the rows of each opcode, most specific first.
 var candidates = [...]candidate{
-	// Map 0, 00.
-	{0x0, 0x0, &tableOneByte[0], 0, false},
-	// Map 0, 01.
-	{0x0, 0x0, &tableOneByte[1], 0, false},
-	// Map 0, 02.
-	{0x0, 0x0, &tableOneByte[2], 0, false},
-	// Map 0, 03.
-	{0x0, 0x0, &tableOneByte[3], 0, false},
-	// Map 0, 04.
-	{0x0, 0x0, &tableOneByte[4], 0, false},
-	// Map 0, 05.
-	{0x0, 0x0, &tableOneByte[5], 0, false},
-	// Map 0, 06.
-	{0x800, 0x0, &tableOneByte[48], 0, false},
-	// Map 0, 07.
-	{0x800, 0x0, &tableOneByte[49], 0, false},
-	// Map 0, 08.
-	{0x0, 0x0, &tableOneByte[6], 0, false},
-	// Map 0, 09.
-	{0x0, 0x0, &tableOneByte[7], 0, false},
-	// Map 0, 0A.
-	{0x0, 0x0, &tableOneByte[8], 0, false},
-	// Map 0, 0B.
-	{0x0, 0x0, &tableOneByte[9], 0, false},
-	// Map 0, 0C.
-	{0x0, 0x0, &tableOneByte[10], 0, false},
-	// Map 0, 0D.
-	{0x0, 0x0, &tableOneByte[11], 0, false},
-	// Map 0, 0E.
-	{0x800, 0x0, &tableOneByte[50], 0, false},
-	// Map 0, 10.
-	{0x0, 0x0, &tableOneByte[12], 0, false},
-	// Map 0, 11.
-	{0x0, 0x0, &tableOneByte[13], 0, false},
-	// Map 0, 12.
-	{0x0, 0x0, &tableOneByte[14], 0, false},
-	// Map 0, 13.
-	{0x0, 0x0, &tableOneByte[15], 0, false},
-	// Map 0, 14.
-	{0x0, 0x0, &tableOneByte[16], 0, false},
-	// Map 0, 15.
-	{0x0, 0x0, &tableOneByte[17], 0, false},
-	// Map 0, 16.
-	{0x800, 0x0, &tableOneByte[51], 0, false},
-	// Map 0, 17.
-	{0x800, 0x0, &tableOneByte[52], 0, false},
-	// Map 0, 18.
-	{0x0, 0x0, &tableOneByte[18], 0, false},
-	// Map 0, 19.
-	{0x0, 0x0, &tableOneByte[19], 0, false},
-	// Map 0, 1A.
-	{0x0, 0x0, &tableOneByte[20], 0, false},
-	// Map 0, 1B.
-	{0x0, 0x0, &tableOneByte[21], 0, false},
-	// Map 0, 1C.
-	{0x0, 0x0, &tableOneByte[22], 0, false},
-	// Map 0, 1D.
-	{0x0, 0x0, &tableOneByte[23], 0, false},
-	// Map 0, 1E.
-	{0x800, 0x0, &tableOneByte[53], 0, false},
-	// Map 0, 1F.
-	{0x800, 0x0, &tableOneByte[54], 0, false},
-	// Map 0, 20.
-	{0x0, 0x0, &tableOneByte[24], 0, false},
-	// Map 0, 21.
-	{0x0, 0x0, &tableOneByte[25], 0, false},
-	// Map 0, 22.
-	{0x0, 0x0, &tableOneByte[26], 0, false},
-	// Map 0, 23.
-	{0x0, 0x0, &tableOneByte[27], 0, false},
-	// Map 0, 24.
-	{0x0, 0x0, &tableOneByte[28], 0, false},
-	// Map 0, 25.
-	{0x0, 0x0, &tableOneByte[29], 0, false},
-	// Map 0, 27.
-	{0x800, 0x0, &tableOneByte[55], 0, false},
-	// Map 0, 28.
-	{0x0, 0x0, &tableOneByte[30], 0, false},
-	// Map 0, 29.
-	{0x0, 0x0, &tableOneByte[31], 0, false},
-	// Map 0, 2A.
-	{0x0, 0x0, &tableOneByte[32], 0, false},
-	// Map 0, 2B.
-	{0x0, 0x0, &tableOneByte[33], 0, false},
-	// Map 0, 2C.
-	{0x0, 0x0, &tableOneByte[34], 0, false},
-	// Map 0, 2D.
-	{0x0, 0x0, &tableOneByte[35], 0, false},
-	// Map 0, 2F.
-	{0x800, 0x0, &tableOneByte[56], 0, false},
-	// Map 0, 30.
-	{0x0, 0x0, &tableOneByte[36], 0, false},
-	// Map 0, 31.
-	{0x0, 0x0, &tableOneByte[37], 0, false},
-	// Map 0, 32.
-	{0x0, 0x0, &tableOneByte[38], 0, false},
-	// Map 0, 33.
-	{0x0, 0x0, &tableOneByte[39], 0, false},
-	// Map 0, 34.
-	{0x0, 0x0, &tableOneByte[40], 0, false},
-	// Map 0, 35.
-	{0x0, 0x0, &tableOneByte[41], 0, false},
-	// Map 0, 37.
-	{0x800, 0x0, &tableOneByte[57], 0, false},
-	// Map 0, 38.
-	{0x0, 0x0, &tableOneByte[42], 0, false},
-	// Map 0, 39.
-	{0x0, 0x0, &tableOneByte[43], 0, false},
-	// Map 0, 3A.
-	{0x0, 0x0, &tableOneByte[44], 0, false},
-	// Map 0, 3B.
-	{0x0, 0x0, &tableOneByte[45], 0, false},
-	// Map 0, 3C.
-	{0x0, 0x0, &tableOneByte[46], 0, false},
-	// Map 0, 3D.
-	{0x0, 0x0, &tableOneByte[47], 0, false},
-	// Map 0, 3F.
-	{0x800, 0x0, &tableOneByte[58], 0, false},
-	// Map 0, 40.
-	{0x800, 0x0, &tableOneByte[59], 0, false},
-	// Map 0, 48.
-	{0x800, 0x0, &tableOneByte[60], 0, false},
-	// Map 0, 50.
-	{0x0, 0x0, &tableOneByte[61], 0, false},
-	// Map 0, 58.
-	{0x0, 0x0, &tableOneByte[62], 0, false},
-	// Map 0, 60.
-	{0x800, 0x0, &tableOneByte[63], 0, false},
-	// Map 0, 61.
-	{0x800, 0x0, &tableOneByte[64], 0, false},
-	// Map 0, 62.
-	{0x900, 0x0, &tableOneByte[65], 0, false},
-	// Map 0, 63.
-	{0x800, 0x0, &tableOneByte[66], 0, false},
-	{0x800, 0x800, &tableOneByte[67], 0, false},
-	// Map 0, 68.
-	{0x0, 0x0, &tableOneByte[68], 0, false},
-	// Map 0, 69.
-	{0x0, 0x0, &tableOneByte[69], 0, false},
-	// Map 0, 6A.
-	{0x0, 0x0, &tableOneByte[70], 0, false},
-	// Map 0, 6B.
-	{0x0, 0x0, &tableOneByte[71], 0, false},
-	// Map 0, 6C.
-	{0x0, 0x0, &tableOneByte[72], 0, false},
-	// Map 0, 6D.
-	{0x0, 0x0, &tableOneByte[73], 0, false},
-	// Map 0, 6E.
-	{0x0, 0x0, &tableOneByte[74], 0, false},
-	// Map 0, 6F.
-	{0x0, 0x0, &tableOneByte[75], 0, false},
-	// Map 0, 70.
-	{0x0, 0x0, &tableOneByte[76], 0, false},
-	// Map 0, 71.
-	{0x0, 0x0, &tableOneByte[77], 0, false},
-	// Map 0, 72.
-	{0x0, 0x0, &tableOneByte[78], 0, false},
-	// Map 0, 73.
-	{0x0, 0x0, &tableOneByte[79], 0, false},
-	// Map 0, 74.
-	{0x0, 0x0, &tableOneByte[80], 0, false},
-	// Map 0, 75.
-	{0x0, 0x0, &tableOneByte[81], 0, false},
-	// Map 0, 76.
-	{0x0, 0x0, &tableOneByte[82], 0, false},
-	// Map 0, 77.
-	{0x0, 0x0, &tableOneByte[83], 0, false},
-	// Map 0, 78.
-	{0x0, 0x0, &tableOneByte[84], 0, false},
-	// Map 0, 79.
-	{0x0, 0x0, &tableOneByte[85], 0, false},
-	// Map 0, 7A.
-	{0x0, 0x0, &tableOneByte[86], 0, false},
-	// Map 0, 7B.
-	{0x0, 0x0, &tableOneByte[87], 0, false},
-	// Map 0, 7C.
-	{0x0, 0x0, &tableOneByte[88], 0, false},
-	// Map 0, 7D.
-	{0x0, 0x0, &tableOneByte[89], 0, false},
-	// Map 0, 7E.
-	{0x0, 0x0, &tableOneByte[90], 0, false},
-	// Map 0, 7F.
-	{0x0, 0x0, &tableOneByte[91], 0, false},
-	// Map 0, 80.
-	{0x38, 0x0, &tableOneByte[92], 0, false},
-	{0x38, 0x8, &tableOneByte[93], 0, false},
-	{0x38, 0x10, &tableOneByte[94], 0, false},
-	{0x38, 0x18, &tableOneByte[95], 0, false},
-	{0x38, 0x20, &tableOneByte[96], 0, false},
-	{0x38, 0x28, &tableOneByte[97], 0, false},
-	{0x38, 0x30, &tableOneByte[98], 0, false},
-	{0x38, 0x38, &tableOneByte[99], 0, false},
-	// Map 0, 81.
-	{0x38, 0x0, &tableOneByte[100], 0, false},
-	{0x38, 0x8, &tableOneByte[101], 0, false},
-	{0x38, 0x10, &tableOneByte[102], 0, false},
-	{0x38, 0x18, &tableOneByte[103], 0, false},
-	{0x38, 0x20, &tableOneByte[104], 0, false},
-	{0x38, 0x28, &tableOneByte[105], 0, false},
-	{0x38, 0x30, &tableOneByte[106], 0, false},
-	{0x38, 0x38, &tableOneByte[107], 0, false},
-	// Map 0, 82.
-	{0x838, 0x0, &tableOneByte[108], 0, false},
-	{0x838, 0x8, &tableOneByte[109], 0, false},
-	{0x838, 0x10, &tableOneByte[110], 0, false},
-	{0x838, 0x18, &tableOneByte[111], 0, false},
-	{0x838, 0x20, &tableOneByte[112], 0, false},
-	{0x838, 0x28, &tableOneByte[113], 0, false},
-	{0x838, 0x30, &tableOneByte[114], 0, false},
-	{0x838, 0x38, &tableOneByte[115], 0, false},
-	// Map 0, 83.
-	{0x38, 0x0, &tableOneByte[116], 0, false},
-	{0x38, 0x8, &tableOneByte[117], 0, false},
-	{0x38, 0x10, &tableOneByte[118], 0, false},
-	{0x38, 0x18, &tableOneByte[119], 0, false},
-	{0x38, 0x20, &tableOneByte[120], 0, false},
-	{0x38, 0x28, &tableOneByte[121], 0, false},
-	{0x38, 0x30, &tableOneByte[122], 0, false},
-	{0x38, 0x38, &tableOneByte[123], 0, false},
-	// Map 0, 84.
-	{0x0, 0x0, &tableOneByte[124], 0, false},
-	// Map 0, 85.
-	{0x0, 0x0, &tableOneByte[125], 0, false},
-	// Map 0, 86.
-	{0x0, 0x0, &tableOneByte[126], 0, false},
-	// Map 0, 87.
-	{0x0, 0x0, &tableOneByte[127], 0, false},
-	// Map 0, 88.
-	{0x0, 0x0, &tableOneByte[128], 0, false},
-	// Map 0, 89.
-	{0x0, 0x0, &tableOneByte[129], 0, false},
-	// Map 0, 8A.
-	{0x0, 0x0, &tableOneByte[130], 0, false},
-	// Map 0, 8B.
-	{0x0, 0x0, &tableOneByte[131], 0, false},
-	// Map 0, 8C.
-	{0x0, 0x0, &tableOneByte[132], 0, false},
-	// Map 0, 8D.
-	{0x100, 0x0, &tableOneByte[133], 0, false},
-	// Map 0, 8E.
-	{0x0, 0x0, &tableOneByte[134], 0, false},
-	// Map 0, 8F.
-	{0x38, 0x0, &tableOneByte[135], 0, false},
-	// Map 0, 90.
-	{0x40600, 0x400, &tableOneByte[137], 0, false},
-	{0x40000, 0x0, &tableOneByte[136], 0, false},
-	{0x0, 0x0, &tableOneByte[138], 0, false},
-	// Map 0, 91.
-	{0x0, 0x0, &tableOneByte[138], 0, false},
-	// Map 0, 98.
-	{0xc000, 0x0, &tableOneByte[139], 0, false},
-	{0xc000, 0x4000, &tableOneByte[140], 0, false},
-	{0xc000, 0x8000, &tableOneByte[141], 0, false},
-	// Map 0, 99.
-	{0xc000, 0x0, &tableOneByte[142], 0, false},
-	{0xc000, 0x4000, &tableOneByte[143], 0, false},
-	{0xc000, 0x8000, &tableOneByte[144], 0, false},
-	// Map 0, 9A.
-	{0x800, 0x0, &tableOneByte[145], 0, false},
-	// Map 0, 9B.
-	{0x0, 0x0, &tableOneByte[146], 0, false},
-	// Map 0, 9C.
-	{0x0, 0x0, &tableOneByte[147], 0, false},
-	// Map 0, 9D.
-	{0x0, 0x0, &tableOneByte[148], 0, false},
-	// Map 0, 9E.
-	{0x0, 0x0, &tableOneByte[149], 0, false},
-	// Map 0, 9F.
-	{0x0, 0x0, &tableOneByte[150], 0, false},
-	// Map 0, A0.
-	{0x0, 0x0, &tableOneByte[151], 0, false},
-	// Map 0, A1.
-	{0x0, 0x0, &tableOneByte[152], 0, false},
-	// Map 0, A2.
-	{0x0, 0x0, &tableOneByte[153], 0, false},
-	// Map 0, A3.
-	{0x0, 0x0, &tableOneByte[154], 0, false},
-	// Map 0, A4.
-	{0x0, 0x0, &tableOneByte[155], 0, false},
-	// Map 0, A5.
-	{0x0, 0x0, &tableOneByte[156], 0, false},
-	// Map 0, A6.
-	{0x0, 0x0, &tableOneByte[157], 0, false},
-	// Map 0, A7.
-	{0x0, 0x0, &tableOneByte[158], 0, false},
-	// Map 0, A8.
-	{0x0, 0x0, &tableOneByte[159], 0, false},
-	// Map 0, A9.
-	{0x0, 0x0, &tableOneByte[160], 0, false},
-	// Map 0, AA.
-	{0x0, 0x0, &tableOneByte[161], 0, false},
-	// Map 0, AB.
-	{0x0, 0x0, &tableOneByte[162], 0, false},
-	// Map 0, AC.
-	{0x0, 0x0, &tableOneByte[163], 0, false},
-	// Map 0, AD.
-	{0x0, 0x0, &tableOneByte[164], 0, false},
-	// Map 0, AE.
-	{0x0, 0x0, &tableOneByte[165], 0, false},
-	// Map 0, AF.
-	{0x0, 0x0, &tableOneByte[166], 0, false},
-	// Map 0, B0.
-	{0x0, 0x0, &tableOneByte[167], 0, false},
-	// Map 0, B8.
-	{0x0, 0x0, &tableOneByte[168], 0, false},
-	// Map 0, C0.
-	{0x38, 0x0, &tableOneByte[169], 0, false},
-	{0x38, 0x8, &tableOneByte[170], 0, false},
-	{0x38, 0x10, &tableOneByte[171], 0, false},
-	{0x38, 0x18, &tableOneByte[172], 0, false},
-	{0x38, 0x20, &tableOneByte[173], 0, false},
-	{0x38, 0x28, &tableOneByte[174], 0, false},
-	{0x38, 0x30, &tableOneByte[175], 0, false},
-	{0x38, 0x38, &tableOneByte[176], 0, false},
-	// Map 0, C1.
-	{0x38, 0x0, &tableOneByte[177], 0, false},
-	{0x38, 0x8, &tableOneByte[178], 0, false},
-	{0x38, 0x10, &tableOneByte[179], 0, false},
-	{0x38, 0x18, &tableOneByte[180], 0, false},
-	{0x38, 0x20, &tableOneByte[181], 0, false},
-	{0x38, 0x28, &tableOneByte[182], 0, false},
-	{0x38, 0x30, &tableOneByte[183], 0, false},
-	{0x38, 0x38, &tableOneByte[184], 0, false},
-	// Map 0, C2.
-	{0x0, 0x0, &tableOneByte[217], 0, false},
-	// Map 0, C3.
-	{0x0, 0x0, &tableOneByte[218], 0, false},
-	// Map 0, C4.
-	{0x900, 0x0, &tableOneByte[219], 0, false},
-	// Map 0, C5.
-	{0x900, 0x0, &tableOneByte[220], 0, false},
-	// Map 0, C6.
-	{0x38, 0x0, &tableOneByte[221], 0, false},
-	// Map 0, C7.
-	{0x38, 0x0, &tableOneByte[222], 0, false},
-	// Map 0, C8.
-	{0x0, 0x0, &tableOneByte[223], 0, false},
-	// Map 0, C9.
-	{0x0, 0x0, &tableOneByte[224], 0, false},
-	// Map 0, CA.
-	{0x0, 0x0, &tableOneByte[225], 0, false},
-	// Map 0, CB.
-	{0x0, 0x0, &tableOneByte[226], 0, false},
-	// Map 0, CC.
-	{0x0, 0x0, &tableOneByte[227], 0, false},
-	// Map 0, CD.
-	{0x0, 0x0, &tableOneByte[228], 0, false},
-	// Map 0, CE.
-	{0x800, 0x0, &tableOneByte[229], 0, false},
-	// Map 0, CF.
-	{0x0, 0x0, &tableOneByte[230], 0, false},
-	// Map 0, D0.
-	{0x38, 0x0, &tableOneByte[185], 0, false},
-	{0x38, 0x8, &tableOneByte[186], 0, false},
-	{0x38, 0x10, &tableOneByte[187], 0, false},
-	{0x38, 0x18, &tableOneByte[188], 0, false},
-	{0x38, 0x20, &tableOneByte[189], 0, false},
-	{0x38, 0x28, &tableOneByte[190], 0, false},
-	{0x38, 0x30, &tableOneByte[191], 0, false},
-	{0x38, 0x38, &tableOneByte[192], 0, false},
-	// Map 0, D1.
-	{0x38, 0x0, &tableOneByte[193], 0, false},
-	{0x38, 0x8, &tableOneByte[194], 0, false},
-	{0x38, 0x10, &tableOneByte[195], 0, false},
-	{0x38, 0x18, &tableOneByte[196], 0, false},
-	{0x38, 0x20, &tableOneByte[197], 0, false},
-	{0x38, 0x28, &tableOneByte[198], 0, false},
-	{0x38, 0x30, &tableOneByte[199], 0, false},
-	{0x38, 0x38, &tableOneByte[200], 0, false},
-	// Map 0, D2.
-	{0x38, 0x0, &tableOneByte[201], 0, false},
-	{0x38, 0x8, &tableOneByte[202], 0, false},
-	{0x38, 0x10, &tableOneByte[203], 0, false},
-	{0x38, 0x18, &tableOneByte[204], 0, false},
-	{0x38, 0x20, &tableOneByte[205], 0, false},
-	{0x38, 0x28, &tableOneByte[206], 0, false},
-	{0x38, 0x30, &tableOneByte[207], 0, false},
-	{0x38, 0x38, &tableOneByte[208], 0, false},
-	// Map 0, D3.
-	{0x38, 0x0, &tableOneByte[209], 0, false},
-	{0x38, 0x8, &tableOneByte[210], 0, false},
-	{0x38, 0x10, &tableOneByte[211], 0, false},
-	{0x38, 0x18, &tableOneByte[212], 0, false},
-	{0x38, 0x20, &tableOneByte[213], 0, false},
-	{0x38, 0x28, &tableOneByte[214], 0, false},
-	{0x38, 0x30, &tableOneByte[215], 0, false},
-	{0x38, 0x38, &tableOneByte[216], 0, false},
-	// Map 0, D4.
-	{0x800, 0x0, &tableOneByte[231], 0, false},
-	// Map 0, D5.
-	{0x800, 0x0, &tableOneByte[232], 0, false},
-	// Map 0, D6.
-	{0x800, 0x0, &tableOneByte[233], 0, false},
-	// Map 0, D7.
-	{0x0, 0x0, &tableOneByte[234], 0, false},
-	// Map 0, D8.
-	{0x138, 0x0, &tableX87[0], 0, false},
-	{0x138, 0x8, &tableX87[1], 0, false},
-	{0x138, 0x10, &tableX87[2], 0, false},
-	{0x138, 0x18, &tableX87[3], 0, false},
-	{0x138, 0x20, &tableX87[4], 0, false},
-	{0x138, 0x28, &tableX87[5], 0, false},
-	{0x138, 0x30, &tableX87[6], 0, false},
-	{0x138, 0x38, &tableX87[7], 0, false},
-	{0x138, 0x100, &tableX87[8], 0, false},
-	{0x138, 0x108, &tableX87[9], 0, false},
-	{0x138, 0x110, &tableX87[10], 0, false},
-	{0x138, 0x118, &tableX87[11], 0, false},
-	{0x138, 0x120, &tableX87[12], 0, false},
-	{0x138, 0x128, &tableX87[13], 0, false},
-	{0x138, 0x130, &tableX87[14], 0, false},
-	{0x138, 0x138, &tableX87[15], 0, false},
-	// Map 0, D9.
-	{0x1ff, 0x1d0, &tableX87[25], 0, false},
-	{0x1ff, 0x1e0, &tableX87[27], 0, false},
-	{0x1ff, 0x1e1, &tableX87[28], 0, false},
-	{0x1ff, 0x1e4, &tableX87[29], 0, false},
-	{0x1ff, 0x1e5, &tableX87[30], 0, false},
-	{0x1ff, 0x1e8, &tableX87[31], 0, false},
-	{0x1ff, 0x1e9, &tableX87[32], 0, false},
-	{0x1ff, 0x1ea, &tableX87[33], 0, false},
-	{0x1ff, 0x1eb, &tableX87[34], 0, false},
-	{0x1ff, 0x1ec, &tableX87[35], 0, false},
-	{0x1ff, 0x1ed, &tableX87[36], 0, false},
-	{0x1ff, 0x1ee, &tableX87[37], 0, false},
-	{0x1ff, 0x1f0, &tableX87[38], 0, false},
-	{0x1ff, 0x1f1, &tableX87[39], 0, false},
-	{0x1ff, 0x1f2, &tableX87[40], 0, false},
-	{0x1ff, 0x1f3, &tableX87[41], 0, false},
-	{0x1ff, 0x1f4, &tableX87[42], 0, false},
-	{0x1ff, 0x1f5, &tableX87[43], 0, false},
-	{0x1ff, 0x1f6, &tableX87[44], 0, false},
-	{0x1ff, 0x1f7, &tableX87[45], 0, false},
-	{0x1ff, 0x1f8, &tableX87[46], 0, false},
-	{0x1ff, 0x1f9, &tableX87[47], 0, false},
-	{0x1ff, 0x1fa, &tableX87[48], 0, false},
-	{0x1ff, 0x1fb, &tableX87[49], 0, false},
-	{0x1ff, 0x1fc, &tableX87[50], 0, false},
-	{0x1ff, 0x1fd, &tableX87[51], 0, false},
-	{0x1ff, 0x1fe, &tableX87[52], 0, false},
-	{0x1ff, 0x1ff, &tableX87[53], 0, false},
-	{0x138, 0x0, &tableX87[16], 0, false},
-	{0x138, 0x10, &tableX87[17], 0, false},
-	{0x138, 0x18, &tableX87[18], 0, false},
-	{0x138, 0x20, &tableX87[19], 0, false},
-	{0x138, 0x28, &tableX87[20], 0, false},
-	{0x138, 0x30, &tableX87[21], 0, false},
-	{0x138, 0x38, &tableX87[22], 0, false},
-	{0x138, 0x100, &tableX87[23], 0, false},
-	{0x138, 0x108, &tableX87[24], 0, false},
-	{0x138, 0x118, &tableX87[26], 0, false},
-	// Map 0, DA.
-	{0x1ff, 0x1e9, &tableX87[66], 0, false},
-	{0x138, 0x0, &tableX87[54], 0, false},
-	{0x138, 0x8, &tableX87[55], 0, false},
-	{0x138, 0x10, &tableX87[56], 0, false},
-	{0x138, 0x18, &tableX87[57], 0, false},
-	{0x138, 0x20, &tableX87[58], 0, false},
-	{0x138, 0x28, &tableX87[59], 0, false},
-	{0x138, 0x30, &tableX87[60], 0, false},
-	{0x138, 0x38, &tableX87[61], 0, false},
-	{0x138, 0x100, &tableX87[62], 0, false},
-	{0x138, 0x108, &tableX87[63], 0, false},
-	{0x138, 0x110, &tableX87[64], 0, false},
-	{0x138, 0x118, &tableX87[65], 0, false},
-	// Map 0, DB.
-	{0x1ff, 0x1e0, &tableX87[77], 0, false},
-	{0x1ff, 0x1e1, &tableX87[78], 0, false},
-	{0x1ff, 0x1e2, &tableX87[79], 0, false},
-	{0x1ff, 0x1e3, &tableX87[80], 0, false},
-	{0x1ff, 0x1e4, &tableX87[81], 0, false},
-	{0x138, 0x0, &tableX87[67], 0, false},
-	{0x138, 0x8, &tableX87[68], 0, false},
-	{0x138, 0x10, &tableX87[69], 0, false},
-	{0x138, 0x18, &tableX87[70], 0, false},
-	{0x138, 0x28, &tableX87[71], 0, false},
-	{0x138, 0x38, &tableX87[72], 0, false},
-	{0x138, 0x100, &tableX87[73], 0, false},
-	{0x138, 0x108, &tableX87[74], 0, false},
-	{0x138, 0x110, &tableX87[75], 0, false},
-	{0x138, 0x118, &tableX87[76], 0, false},
-	{0x138, 0x128, &tableX87[82], 0, false},
-	{0x138, 0x130, &tableX87[83], 0, false},
-	// Map 0, DC.
-	{0x138, 0x0, &tableX87[84], 0, false},
-	{0x138, 0x8, &tableX87[85], 0, false},
-	{0x138, 0x10, &tableX87[86], 0, false},
-	{0x138, 0x18, &tableX87[87], 0, false},
-	{0x138, 0x20, &tableX87[88], 0, false},
-	{0x138, 0x28, &tableX87[89], 0, false},
-	{0x138, 0x30, &tableX87[90], 0, false},
-	{0x138, 0x38, &tableX87[91], 0, false},
-	{0x138, 0x100, &tableX87[92], 0, false},
-	{0x138, 0x108, &tableX87[93], 0, false},
-	{0x138, 0x110, &tableX87[94], 0, false},
-	{0x138, 0x118, &tableX87[95], 0, false},
-	{0x138, 0x120, &tableX87[96], 0, false},
-	{0x138, 0x128, &tableX87[97], 0, false},
-	{0x138, 0x130, &tableX87[98], 0, false},
-	{0x138, 0x138, &tableX87[99], 0, false},
-	// Map 0, DD.
-	{0x138, 0x0, &tableX87[100], 0, false},
-	{0x138, 0x8, &tableX87[101], 0, false},
-	{0x138, 0x10, &tableX87[102], 0, false},
-	{0x138, 0x18, &tableX87[103], 0, false},
-	{0x138, 0x20, &tableX87[104], 0, false},
-	{0x138, 0x30, &tableX87[105], 0, false},
-	{0x138, 0x38, &tableX87[106], 0, false},
-	{0x138, 0x100, &tableX87[107], 0, false},
-	{0x138, 0x108, &tableX87[108], 0, false},
-	{0x138, 0x110, &tableX87[109], 0, false},
-	{0x138, 0x118, &tableX87[110], 0, false},
-	{0x138, 0x120, &tableX87[111], 0, false},
-	{0x138, 0x128, &tableX87[112], 0, false},
-	// Map 0, DE.
-	{0x1ff, 0x1d9, &tableX87[124], 0, false},
-	{0x138, 0x0, &tableX87[113], 0, false},
-	{0x138, 0x8, &tableX87[114], 0, false},
-	{0x138, 0x10, &tableX87[115], 0, false},
-	{0x138, 0x18, &tableX87[116], 0, false},
-	{0x138, 0x20, &tableX87[117], 0, false},
-	{0x138, 0x28, &tableX87[118], 0, false},
-	{0x138, 0x30, &tableX87[119], 0, false},
-	{0x138, 0x38, &tableX87[120], 0, false},
-	{0x138, 0x100, &tableX87[121], 0, false},
-	{0x138, 0x108, &tableX87[122], 0, false},
-	{0x138, 0x110, &tableX87[123], 0, false},
-	{0x138, 0x120, &tableX87[125], 0, false},
-	{0x138, 0x128, &tableX87[126], 0, false},
-	{0x138, 0x130, &tableX87[127], 0, false},
-	{0x138, 0x138, &tableX87[128], 0, false},
-	// Map 0, DF.
-	{0x1ff, 0x1e0, &tableX87[141], 0, false},
-	{0x138, 0x0, &tableX87[129], 0, false},
-	{0x138, 0x8, &tableX87[130], 0, false},
-	{0x138, 0x10, &tableX87[131], 0, false},
-	{0x138, 0x18, &tableX87[132], 0, false},
-	{0x138, 0x20, &tableX87[133], 0, false},
-	{0x138, 0x28, &tableX87[134], 0, false},
-	{0x138, 0x30, &tableX87[135], 0, false},
-	{0x138, 0x38, &tableX87[136], 0, false},
-	{0x138, 0x100, &tableX87[137], 0, false},
-	{0x138, 0x108, &tableX87[138], 0, false},
-	{0x138, 0x110, &tableX87[139], 0, false},
-	{0x138, 0x118, &tableX87[140], 0, false},
-	{0x138, 0x128, &tableX87[142], 0, false},
-	{0x138, 0x130, &tableX87[143], 0, false},
-	// Map 0, E0.
-	{0x0, 0x0, &tableOneByte[235], 0, false},
-	// Map 0, E1.
-	{0x0, 0x0, &tableOneByte[236], 0, false},
-	// Map 0, E2.
-	{0x0, 0x0, &tableOneByte[237], 0, false},
-	// Map 0, E3.
-	{0x30800, 0x0, &tableOneByte[238], 0, false},
-	{0x30800, 0x20800, &tableOneByte[240], 0, false},
-	{0x30000, 0x10000, &tableOneByte[239], 0, false},
-	// Map 0, E4.
-	{0x0, 0x0, &tableOneByte[241], 0, false},
-	// Map 0, E5.
-	{0x0, 0x0, &tableOneByte[242], 0, false},
-	// Map 0, E6.
-	{0x0, 0x0, &tableOneByte[243], 0, false},
-	// Map 0, E7.
-	{0x0, 0x0, &tableOneByte[244], 0, false},
-	// Map 0, E8.
-	{0x0, 0x0, &tableOneByte[245], 0, false},
-	// Map 0, E9.
-	{0x0, 0x0, &tableOneByte[246], 0, false},
-	// Map 0, EA.
-	{0x800, 0x0, &tableOneByte[247], 0, false},
-	// Map 0, EB.
-	{0x0, 0x0, &tableOneByte[248], 0, false},
-	// Map 0, EC.
-	{0x0, 0x0, &tableOneByte[249], 0, false},
-	// Map 0, ED.
-	{0x0, 0x0, &tableOneByte[250], 0, false},
-	// Map 0, EE.
-	{0x0, 0x0, &tableOneByte[251], 0, false},
-	// Map 0, EF.
-	{0x0, 0x0, &tableOneByte[252], 0, false},
-	// Map 0, F1.
-	{0x0, 0x0, &tableOneByte[253], 0, false},
-	// Map 0, F4.
-	{0x0, 0x0, &tableOneByte[254], 0, false},
-	// Map 0, F5.
-	{0x0, 0x0, &tableOneByte[255], 0, false},
-	// Map 0, F6.
-	{0x38, 0x0, &tableOneByte[262], 0, false},
-	{0x38, 0x8, &tableOneByte[263], 0, false},
-	{0x38, 0x10, &tableOneByte[264], 0, false},
-	{0x38, 0x18, &tableOneByte[265], 0, false},
-	{0x38, 0x20, &tableOneByte[266], 0, false},
-	{0x38, 0x28, &tableOneByte[267], 0, false},
-	{0x38, 0x30, &tableOneByte[268], 0, false},
-	{0x38, 0x38, &tableOneByte[269], 0, false},
-	// Map 0, F7.
-	{0x38, 0x0, &tableOneByte[270], 0, false},
-	{0x38, 0x8, &tableOneByte[271], 0, false},
-	{0x38, 0x10, &tableOneByte[272], 0, false},
-	{0x38, 0x18, &tableOneByte[273], 0, false},
-	{0x38, 0x20, &tableOneByte[274], 0, false},
-	{0x38, 0x28, &tableOneByte[275], 0, false},
-	{0x38, 0x30, &tableOneByte[276], 0, false},
-	{0x38, 0x38, &tableOneByte[277], 0, false},
-	// Map 0, F8.
-	{0x0, 0x0, &tableOneByte[256], 0, false},
-	// Map 0, F9.
-	{0x0, 0x0, &tableOneByte[257], 0, false},
-	// Map 0, FA.
-	{0x0, 0x0, &tableOneByte[258], 0, false},
-	// Map 0, FB.
-	{0x0, 0x0, &tableOneByte[259], 0, false},
-	// Map 0, FC.
-	{0x0, 0x0, &tableOneByte[260], 0, false},
-	// Map 0, FD.
-	{0x0, 0x0, &tableOneByte[261], 0, false},
-	// Map 0, FE.
-	{0x38, 0x0, &tableOneByte[278], 0, false},
-	{0x38, 0x8, &tableOneByte[279], 0, false},
-	// Map 0, FF.
-	{0x138, 0x18, &tableOneByte[283], 0, false},
-	{0x138, 0x28, &tableOneByte[285], 0, false},
-	{0x38, 0x0, &tableOneByte[280], 0, false},
-	{0x38, 0x8, &tableOneByte[281], 0, false},
-	{0x38, 0x10, &tableOneByte[282], 0, false},
-	{0x38, 0x20, &tableOneByte[284], 0, false},
-	{0x38, 0x30, &tableOneByte[286], 0, false},
-	// Map 1, 00.
-	{0x38, 0x0, &table0F[0], 0, false},
-	{0x38, 0x8, &table0F[1], 0, false},
-	{0x38, 0x10, &table0F[2], 0, false},
-	{0x38, 0x18, &table0F[3], 0, false},
-	{0x38, 0x20, &table0F[4], 0, false},
-	{0x38, 0x28, &table0F[5], 0, false},
-	// Map 1, 01.
-	{0x7ff, 0x1c1, &table0F[13], 0, false},
-	{0x7ff, 0x1c8, &table0F[14], 0, false},
-	{0x7ff, 0x1c9, &table0F[15], 0, false},
-	{0x7ff, 0x1ca, &table0F[16], 0, false},
-	{0x7ff, 0x1cb, &table0F[17], 0, false},
-	{0x7ff, 0x1d0, &table0F[18], 0, false},
-	{0x7ff, 0x1d1, &table0F[19], 0, false},
-	{0x7ff, 0x1d9, &table0F[20], 0, false},
-	{0x9ff, 0x9f8, &table0F[21], 0, false},
-	{0x1ff, 0x1f9, &table0F[22], 0, false},
-	{0x138, 0x0, &table0F[6], 0, false},
-	{0x138, 0x8, &table0F[7], 0, false},
-	{0x138, 0x10, &table0F[8], 0, false},
-	{0x138, 0x18, &table0F[9], 0, false},
-	{0x138, 0x38, &table0F[12], 0, false},
-	{0x38, 0x20, &table0F[10], 0, false},
-	{0x38, 0x30, &table0F[11], 0, false},
-	// Map 1, 02.
-	{0x0, 0x0, &table0F[23], 0, false},
-	// Map 1, 03.
-	{0x0, 0x0, &table0F[24], 0, false},
-	// Map 1, 05.
-	{0x800, 0x800, &table0F[25], 0, false},
-	// Map 1, 06.
-	{0x0, 0x0, &table0F[26], 0, false},
-	// Map 1, 07.
-	{0x800, 0x800, &table0F[27], 0, false},
-	// Map 1, 08.
-	{0x0, 0x0, &table0F[28], 0, false},
-	// Map 1, 09.
-	{0x0, 0x0, &table0F[29], 0, false},
-	// Map 1, 0B.
-	{0x0, 0x0, &table0F[30], 0, false},
-	// Map 1, 0D.
-	{0x138, 0x0, &table0F[31], 0, false},
-	{0x138, 0x8, &table0F[32], 0, false},
-	{0x0, 0x0, &table0F[33], 0, false},
-	// Map 1, 10.
-	{0x600, 0x0, &table0FFloat[0], 2, false},
-	{0x600, 0x200, &table0FFloat[1], 2, false},
-	{0x600, 0x400, &table0FFloat[2], 2, false},
-	{0x600, 0x600, &table0FFloat[3], 2, false},
-	// Map 1, 11.
-	{0x600, 0x0, &table0FFloat[4], 2, false},
-	{0x600, 0x200, &table0FFloat[5], 2, false},
-	{0x600, 0x400, &table0FFloat[6], 2, false},
-	{0x600, 0x600, &table0FFloat[7], 2, false},
-	// Map 1, 12.
-	{0x700, 0x0, &table0FFloat[8], 2, false},
-	{0x700, 0x100, &table0FFloat[9], 2, false},
-	{0x700, 0x200, &table0FFloat[10], 2, false},
-	{0x600, 0x400, &table0FFloat[11], 2, false},
-	{0x600, 0x600, &table0FFloat[12], 2, false},
-	// Map 1, 13.
-	{0x700, 0x0, &table0FFloat[13], 2, false},
-	{0x700, 0x200, &table0FFloat[14], 2, false},
-	// Map 1, 14.
-	{0x600, 0x0, &table0FFloat[15], 2, false},
-	{0x600, 0x200, &table0FFloat[16], 2, false},
-	// Map 1, 15.
-	{0x600, 0x0, &table0FFloat[17], 2, false},
-	{0x600, 0x200, &table0FFloat[18], 2, false},
-	// Map 1, 16.
-	{0x700, 0x0, &table0FFloat[19], 2, false},
-	{0x700, 0x100, &table0FFloat[20], 2, false},
-	{0x700, 0x200, &table0FFloat[21], 2, false},
-	{0x600, 0x400, &table0FFloat[22], 2, false},
-	// Map 1, 17.
-	{0x700, 0x0, &table0FFloat[23], 2, false},
-	{0x700, 0x200, &table0FFloat[24], 2, false},
-	// Map 1, 18.
-	{0x138, 0x0, &table0F[34], 0, false},
-	{0x138, 0x8, &table0F[35], 0, false},
-	{0x138, 0x10, &table0F[36], 0, false},
-	{0x138, 0x18, &table0F[37], 0, false},
-	{0x0, 0x0, &table0F[38], 0, false},
-	// Map 1, 19.
-	{0x0, 0x0, &table0F[39], 0, false},
-	// Map 1, 1A.
-	{0x0, 0x0, &table0F[40], 0, false},
-	// Map 1, 1B.
-	{0x0, 0x0, &table0F[41], 0, false},
-	// Map 1, 1C.
-	{0x0, 0x0, &table0F[42], 0, false},
-	// Map 1, 1D.
-	{0x0, 0x0, &table0F[43], 0, false},
-	// Map 1, 1E.
-	{0x7ff, 0x5fa, &table0F[45], 0, false},
-	{0x7ff, 0x5fb, &table0F[46], 0, false},
-	{0x0, 0x0, &table0F[44], 0, false},
-	// Map 1, 1F.
-	{0x0, 0x0, &table0F[47], 0, false},
-	// Map 1, 20.
-	{0x0, 0x0, &table0F[48], 0, false},
-	// Map 1, 21.
-	{0x0, 0x0, &table0F[49], 0, false},
-	// Map 1, 22.
-	{0x0, 0x0, &table0F[50], 0, false},
-	// Map 1, 23.
-	{0x0, 0x0, &table0F[51], 0, false},
-	// Map 1, 28.
-	{0x600, 0x0, &table0FFloat[25], 2, false},
-	{0x600, 0x200, &table0FFloat[26], 2, false},
-	// Map 1, 29.
-	{0x600, 0x0, &table0FFloat[27], 2, false},
-	{0x600, 0x200, &table0FFloat[28], 2, false},
-	// Map 1, 2A.
-	{0x600, 0x0, &table0FFloat[29], 2, false},
-	{0x600, 0x200, &table0FFloat[30], 2, false},
-	{0x600, 0x400, &table0FFloat[31], 2, false},
-	{0x600, 0x600, &table0FFloat[32], 2, false},
-	// Map 1, 2B.
-	{0x700, 0x0, &table0FFloat[33], 2, false},
-	{0x700, 0x200, &table0FFloat[34], 2, false},
-	// Map 1, 2C.
-	{0x600, 0x0, &table0FFloat[35], 2, false},
-	{0x600, 0x200, &table0FFloat[36], 2, false},
-	{0x600, 0x400, &table0FFloat[37], 2, false},
-	{0x600, 0x600, &table0FFloat[38], 2, false},
-	// Map 1, 2D.
-	{0x600, 0x0, &table0FFloat[39], 2, false},
-	{0x600, 0x200, &table0FFloat[40], 2, false},
-	{0x600, 0x400, &table0FFloat[41], 2, false},
-	{0x600, 0x600, &table0FFloat[42], 2, false},
-	// Map 1, 2E.
-	{0x600, 0x0, &table0FFloat[43], 2, false},
-	{0x600, 0x200, &table0FFloat[44], 2, false},
-	// Map 1, 2F.
-	{0x600, 0x0, &table0FFloat[45], 2, false},
-	{0x600, 0x200, &table0FFloat[46], 2, false},
-	// Map 1, 30.
-	{0x0, 0x0, &table0F[52], 0, false},
-	// Map 1, 31.
-	{0x0, 0x0, &table0F[53], 0, false},
-	// Map 1, 32.
-	{0x0, 0x0, &table0F[54], 0, false},
-	// Map 1, 33.
-	{0x0, 0x0, &table0F[55], 0, false},
-	// Map 1, 34.
-	{0x0, 0x0, &table0F[56], 0, false},
-	// Map 1, 35.
-	{0x0, 0x0, &table0F[57], 0, false},
-	// Map 1, 40.
-	{0x0, 0x0, &table0F[58], 0, false},
-	// Map 1, 41.
-	{0x0, 0x0, &table0F[59], 0, false},
-	// Map 1, 42.
-	{0x0, 0x0, &table0F[60], 0, false},
-	// Map 1, 43.
-	{0x0, 0x0, &table0F[61], 0, false},
-	// Map 1, 44.
-	{0x0, 0x0, &table0F[62], 0, false},
-	// Map 1, 45.
-	{0x0, 0x0, &table0F[63], 0, false},
-	// Map 1, 46.
-	{0x0, 0x0, &table0F[64], 0, false},
-	// Map 1, 47.
-	{0x0, 0x0, &table0F[65], 0, false},
-	// Map 1, 48.
-	{0x0, 0x0, &table0F[66], 0, false},
-	// Map 1, 49.
-	{0x0, 0x0, &table0F[67], 0, false},
-	// Map 1, 4A.
-	{0x0, 0x0, &table0F[68], 0, false},
-	// Map 1, 4B.
-	{0x0, 0x0, &table0F[69], 0, false},
-	// Map 1, 4C.
-	{0x0, 0x0, &table0F[70], 0, false},
-	// Map 1, 4D.
-	{0x0, 0x0, &table0F[71], 0, false},
-	// Map 1, 4E.
-	{0x0, 0x0, &table0F[72], 0, false},
-	// Map 1, 4F.
-	{0x0, 0x0, &table0F[73], 0, false},
-	// Map 1, 50.
-	{0x700, 0x100, &table0FFloat[47], 2, false},
-	{0x700, 0x300, &table0FFloat[48], 2, false},
-	// Map 1, 51.
-	{0x600, 0x0, &table0FFloat[49], 2, false},
-	{0x600, 0x200, &table0FFloat[50], 2, false},
-	{0x600, 0x400, &table0FFloat[51], 2, false},
-	{0x600, 0x600, &table0FFloat[52], 2, false},
-	// Map 1, 52.
-	{0x600, 0x0, &table0FFloat[53], 2, false},
-	{0x600, 0x400, &table0FFloat[54], 2, false},
-	// Map 1, 53.
-	{0x600, 0x0, &table0FFloat[55], 2, false},
-	{0x600, 0x400, &table0FFloat[56], 2, false},
-	// Map 1, 54.
-	{0x600, 0x0, &table0FFloat[57], 2, false},
-	{0x600, 0x200, &table0FFloat[58], 2, false},
-	// Map 1, 55.
-	{0x600, 0x0, &table0FFloat[59], 2, false},
-	{0x600, 0x200, &table0FFloat[60], 2, false},
-	// Map 1, 56.
-	{0x600, 0x0, &table0FFloat[61], 2, false},
-	{0x600, 0x200, &table0FFloat[62], 2, false},
-	// Map 1, 57.
-	{0x600, 0x0, &table0FFloat[63], 2, false},
-	{0x600, 0x200, &table0FFloat[64], 2, false},
-	// Map 1, 58.
-	{0x600, 0x0, &table0FFloat[65], 2, false},
-	{0x600, 0x200, &table0FFloat[66], 2, false},
-	{0x600, 0x400, &table0FFloat[67], 2, false},
-	{0x600, 0x600, &table0FFloat[68], 2, false},
-	// Map 1, 59.
-	{0x600, 0x0, &table0FFloat[69], 2, false},
-	{0x600, 0x200, &table0FFloat[70], 2, false},
-	{0x600, 0x400, &table0FFloat[71], 2, false},
-	{0x600, 0x600, &table0FFloat[72], 2, false},
-	// Map 1, 5A.
-	{0x600, 0x0, &table0FFloat[73], 2, false},
-	{0x600, 0x200, &table0FFloat[74], 2, false},
-	{0x600, 0x400, &table0FFloat[75], 2, false},
-	{0x600, 0x600, &table0FFloat[76], 2, false},
-	// Map 1, 5B.
-	{0x600, 0x0, &table0FFloat[77], 2, false},
-	{0x600, 0x200, &table0FFloat[78], 2, false},
-	{0x600, 0x400, &table0FFloat[79], 2, false},
-	// Map 1, 5C.
-	{0x600, 0x0, &table0FFloat[80], 2, false},
-	{0x600, 0x200, &table0FFloat[81], 2, false},
-	{0x600, 0x400, &table0FFloat[82], 2, false},
-	{0x600, 0x600, &table0FFloat[83], 2, false},
-	// Map 1, 5D.
-	{0x600, 0x0, &table0FFloat[84], 2, false},
-	{0x600, 0x200, &table0FFloat[85], 2, false},
-	{0x600, 0x400, &table0FFloat[86], 2, false},
-	{0x600, 0x600, &table0FFloat[87], 2, false},
-	// Map 1, 5E.
-	{0x600, 0x0, &table0FFloat[88], 2, false},
-	{0x600, 0x200, &table0FFloat[89], 2, false},
-	{0x600, 0x400, &table0FFloat[90], 2, false},
-	{0x600, 0x600, &table0FFloat[91], 2, false},
-	// Map 1, 5F.
-	{0x600, 0x0, &table0FFloat[92], 2, false},
-	{0x600, 0x200, &table0FFloat[93], 2, false},
-	{0x600, 0x400, &table0FFloat[94], 2, false},
-	{0x600, 0x600, &table0FFloat[95], 2, false},
-	// Map 1, 60.
-	{0x600, 0x0, &table0FPacked[0], 1, false},
-	{0x600, 0x200, &table0FPacked[1], 2, false},
-	// Map 1, 61.
-	{0x600, 0x0, &table0FPacked[2], 1, false},
-	{0x600, 0x200, &table0FPacked[3], 2, false},
-	// Map 1, 62.
-	{0x600, 0x0, &table0FPacked[4], 1, false},
-	{0x600, 0x200, &table0FPacked[5], 2, false},
-	// Map 1, 63.
-	{0x600, 0x0, &table0FPacked[6], 1, false},
-	{0x600, 0x200, &table0FPacked[7], 2, false},
-	// Map 1, 64.
-	{0x600, 0x0, &table0FPacked[8], 1, false},
-	{0x600, 0x200, &table0FPacked[9], 2, false},
-	// Map 1, 65.
-	{0x600, 0x0, &table0FPacked[10], 1, false},
-	{0x600, 0x200, &table0FPacked[11], 2, false},
-	// Map 1, 66.
-	{0x600, 0x0, &table0FPacked[12], 1, false},
-	{0x600, 0x200, &table0FPacked[13], 2, false},
-	// Map 1, 67.
-	{0x600, 0x0, &table0FPacked[14], 1, false},
-	{0x600, 0x200, &table0FPacked[15], 2, false},
-	// Map 1, 68.
-	{0x600, 0x0, &table0FPacked[16], 1, false},
-	{0x600, 0x200, &table0FPacked[17], 2, false},
-	// Map 1, 69.
-	{0x600, 0x0, &table0FPacked[18], 1, false},
-	{0x600, 0x200, &table0FPacked[19], 2, false},
-	// Map 1, 6A.
-	{0x600, 0x0, &table0FPacked[20], 1, false},
-	{0x600, 0x200, &table0FPacked[21], 2, false},
-	// Map 1, 6B.
-	{0x600, 0x0, &table0FPacked[22], 1, false},
-	{0x600, 0x200, &table0FPacked[23], 2, false},
-	// Map 1, 6C.
-	{0x600, 0x200, &table0FPacked[24], 2, false},
-	// Map 1, 6D.
-	{0x600, 0x200, &table0FPacked[25], 2, false},
-	// Map 1, 6E.
-	{0x1600, 0x0, &table0FPacked[26], 1, false},
-	{0x1600, 0x1000, &table0FPacked[27], 1, false},
-	{0x1600, 0x200, &table0FPacked[28], 2, false},
-	{0x1600, 0x1200, &table0FPacked[29], 2, false},
-	// Map 1, 6F.
-	{0x600, 0x0, &table0FPacked[30], 1, false},
-	{0x600, 0x200, &table0FPacked[31], 2, false},
-	{0x600, 0x400, &table0FPacked[32], 2, false},
-	// Map 1, 70.
-	{0x600, 0x0, &table0FPacked[33], 1, false},
-	{0x600, 0x200, &table0FPacked[34], 2, false},
-	{0x600, 0x400, &table0FPacked[35], 2, false},
-	{0x600, 0x600, &table0FPacked[36], 2, false},
-	// Map 1, 71.
-	{0x738, 0x110, &table0FPacked[37], 1, false},
-	{0x738, 0x310, &table0FPacked[38], 2, false},
-	{0x738, 0x120, &table0FPacked[39], 1, false},
-	{0x738, 0x320, &table0FPacked[40], 2, false},
-	{0x738, 0x130, &table0FPacked[41], 1, false},
-	{0x738, 0x330, &table0FPacked[42], 2, false},
-	// Map 1, 72.
-	{0x738, 0x110, &table0FPacked[43], 1, false},
-	{0x738, 0x310, &table0FPacked[44], 2, false},
-	{0x738, 0x120, &table0FPacked[45], 1, false},
-	{0x738, 0x320, &table0FPacked[46], 2, false},
-	{0x738, 0x130, &table0FPacked[47], 1, false},
-	{0x738, 0x330, &table0FPacked[48], 2, false},
-	// Map 1, 73.
-	{0x738, 0x110, &table0FPacked[49], 1, false},
-	{0x738, 0x310, &table0FPacked[50], 2, false},
-	{0x738, 0x130, &table0FPacked[51], 1, false},
-	{0x738, 0x330, &table0FPacked[52], 2, false},
-	{0x738, 0x318, &table0FPacked[53], 2, false},
-	{0x738, 0x338, &table0FPacked[54], 2, false},
-	// Map 1, 74.
-	{0x600, 0x0, &table0FPacked[55], 1, false},
-	{0x600, 0x200, &table0FPacked[56], 2, false},
-	// Map 1, 75.
-	{0x600, 0x0, &table0FPacked[57], 1, false},
-	{0x600, 0x200, &table0FPacked[58], 2, false},
-	// Map 1, 76.
-	{0x600, 0x0, &table0FPacked[59], 1, false},
-	{0x600, 0x200, &table0FPacked[60], 2, false},
-	// Map 1, 77.
-	{0x600, 0x0, &table0FPacked[61], 1, false},
-	// Map 1, 7C.
-	{0x600, 0x200, &table0FFloat[96], 2, false},
-	{0x600, 0x600, &table0FFloat[97], 2, false},
-	// Map 1, 7D.
-	{0x600, 0x200, &table0FFloat[98], 2, false},
-	{0x600, 0x600, &table0FFloat[99], 2, false},
-	// Map 1, 7E.
-	{0x1600, 0x0, &table0FPacked[62], 1, false},
-	{0x1600, 0x1000, &table0FPacked[63], 1, false},
-	{0x1600, 0x200, &table0FPacked[64], 2, false},
-	{0x1600, 0x1200, &table0FPacked[65], 2, false},
-	{0x600, 0x400, &table0FPacked[66], 2, false},
-	// Map 1, 7F.
-	{0x600, 0x0, &table0FPacked[67], 1, false},
-	{0x600, 0x200, &table0FPacked[68], 2, false},
-	{0x600, 0x400, &table0FPacked[69], 2, false},
-	// Map 1, 80.
-	{0x0, 0x0, &table0F[74], 0, false},
-	// Map 1, 81.
-	{0x0, 0x0, &table0F[75], 0, false},
-	// Map 1, 82.
-	{0x0, 0x0, &table0F[76], 0, false},
-	// Map 1, 83.
-	{0x0, 0x0, &table0F[77], 0, false},
-	// Map 1, 84.
-	{0x0, 0x0, &table0F[78], 0, false},
-	// Map 1, 85.
-	{0x0, 0x0, &table0F[79], 0, false},
-	// Map 1, 86.
-	{0x0, 0x0, &table0F[80], 0, false},
-	// Map 1, 87.
-	{0x0, 0x0, &table0F[81], 0, false},
-	// Map 1, 88.
-	{0x0, 0x0, &table0F[82], 0, false},
-	// Map 1, 89.
-	{0x0, 0x0, &table0F[83], 0, false},
-	// Map 1, 8A.
-	{0x0, 0x0, &table0F[84], 0, false},
-	// Map 1, 8B.
-	{0x0, 0x0, &table0F[85], 0, false},
-	// Map 1, 8C.
-	{0x0, 0x0, &table0F[86], 0, false},
-	// Map 1, 8D.
-	{0x0, 0x0, &table0F[87], 0, false},
-	// Map 1, 8E.
-	{0x0, 0x0, &table0F[88], 0, false},
-	// Map 1, 8F.
-	{0x0, 0x0, &table0F[89], 0, false},
-	// Map 1, 90.
-	{0x0, 0x0, &table0F[90], 0, false},
-	// Map 1, 91.
-	{0x0, 0x0, &table0F[91], 0, false},
-	// Map 1, 92.
-	{0x0, 0x0, &table0F[92], 0, false},
-	// Map 1, 93.
-	{0x0, 0x0, &table0F[93], 0, false},
-	// Map 1, 94.
-	{0x0, 0x0, &table0F[94], 0, false},
-	// Map 1, 95.
-	{0x0, 0x0, &table0F[95], 0, false},
-	// Map 1, 96.
-	{0x0, 0x0, &table0F[96], 0, false},
-	// Map 1, 97.
-	{0x0, 0x0, &table0F[97], 0, false},
-	// Map 1, 98.
-	{0x0, 0x0, &table0F[98], 0, false},
-	// Map 1, 99.
-	{0x0, 0x0, &table0F[99], 0, false},
-	// Map 1, 9A.
-	{0x0, 0x0, &table0F[100], 0, false},
-	// Map 1, 9B.
-	{0x0, 0x0, &table0F[101], 0, false},
-	// Map 1, 9C.
-	{0x0, 0x0, &table0F[102], 0, false},
-	// Map 1, 9D.
-	{0x0, 0x0, &table0F[103], 0, false},
-	// Map 1, 9E.
-	{0x0, 0x0, &table0F[104], 0, false},
-	// Map 1, 9F.
-	{0x0, 0x0, &table0F[105], 0, false},
-	// Map 1, A0.
-	{0x0, 0x0, &table0F[106], 0, false},
-	// Map 1, A1.
-	{0x0, 0x0, &table0F[107], 0, false},
-	// Map 1, A2.
-	{0x0, 0x0, &table0F[108], 0, false},
-	// Map 1, A3.
-	{0x0, 0x0, &table0F[109], 0, false},
-	// Map 1, A4.
-	{0x0, 0x0, &table0F[110], 0, false},
-	// Map 1, A5.
-	{0x0, 0x0, &table0F[111], 0, false},
-	// Map 1, A8.
-	{0x0, 0x0, &table0F[112], 0, false},
-	// Map 1, A9.
-	{0x0, 0x0, &table0F[113], 0, false},
-	// Map 1, AA.
-	{0x0, 0x0, &table0F[114], 0, false},
-	// Map 1, AB.
-	{0x0, 0x0, &table0F[115], 0, false},
-	// Map 1, AC.
-	{0x0, 0x0, &table0F[116], 0, false},
-	// Map 1, AD.
-	{0x0, 0x0, &table0F[117], 0, false},
-	// Map 1, AE.
-	{0xf38, 0xd00, &table0F[132], 0, false},
-	{0xf38, 0xd08, &table0F[133], 0, false},
-	{0xf38, 0xd10, &table0F[134], 0, false},
-	{0xf38, 0xd18, &table0F[135], 0, false},
-	{0x738, 0x0, &table0F[119], 0, false},
-	{0x738, 0x8, &table0F[120], 0, false},
-	{0x738, 0x10, &table0F[121], 0, false},
-	{0x738, 0x18, &table0F[122], 0, false},
-	{0x738, 0x20, &table0F[123], 0, false},
-	{0x738, 0x28, &table0F[124], 0, false},
-	{0x738, 0x30, &table0F[125], 0, false},
-	{0x738, 0x38, &table0F[126], 0, false},
-	{0x738, 0x230, &table0F[127], 0, false},
-	{0x738, 0x238, &table0F[128], 0, false},
-	{0x738, 0x128, &table0F[129], 0, false},
-	{0x738, 0x130, &table0F[130], 0, false},
-	{0x738, 0x138, &table0F[131], 0, false},
-	// Map 1, AF.
-	{0x0, 0x0, &table0F[118], 0, false},
-	// Map 1, B0.
-	{0x0, 0x0, &table0F[136], 0, false},
-	// Map 1, B1.
-	{0x0, 0x0, &table0F[137], 0, false},
-	// Map 1, B2.
-	{0x100, 0x0, &table0F[138], 0, false},
-	// Map 1, B3.
-	{0x0, 0x0, &table0F[139], 0, false},
-	// Map 1, B4.
-	{0x100, 0x0, &table0F[140], 0, false},
-	// Map 1, B5.
-	{0x100, 0x0, &table0F[141], 0, false},
-	// Map 1, B6.
-	{0x0, 0x0, &table0F[142], 0, false},
-	// Map 1, B7.
-	{0x0, 0x0, &table0F[143], 0, false},
-	// Map 1, B8.
-	{0x600, 0x400, &table0F[144], 0, false},
-	// Map 1, B9.
-	{0x0, 0x0, &table0F[145], 0, false},
-	// Map 1, BA.
-	{0x38, 0x20, &table0F[146], 0, false},
-	{0x38, 0x28, &table0F[147], 0, false},
-	{0x38, 0x30, &table0F[148], 0, false},
-	{0x38, 0x38, &table0F[149], 0, false},
-	// Map 1, BB.
-	{0x0, 0x0, &table0F[150], 0, false},
-	// Map 1, BC.
-	{0x600, 0x400, &table0F[152], 0, false},
-	{0x0, 0x0, &table0F[151], 0, false},
-	// Map 1, BD.
-	{0x600, 0x400, &table0F[154], 0, false},
-	{0x0, 0x0, &table0F[153], 0, false},
-	// Map 1, BE.
-	{0x0, 0x0, &table0F[155], 0, false},
-	// Map 1, BF.
-	{0x0, 0x0, &table0F[156], 0, false},
-	// Map 1, C0.
-	{0x0, 0x0, &table0F[157], 0, false},
-	// Map 1, C1.
-	{0x0, 0x0, &table0F[158], 0, false},
-	// Map 1, C2.
-	{0x600, 0x0, &table0FFloat[100], 2, false},
-	{0x600, 0x200, &table0FFloat[101], 2, false},
-	{0x600, 0x400, &table0FFloat[102], 2, false},
-	{0x600, 0x600, &table0FFloat[103], 2, false},
-	// Map 1, C3.
-	{0x700, 0x0, &table0F[159], 0, false},
-	// Map 1, C4.
-	{0x600, 0x0, &table0FPacked[70], 1, false},
-	{0x600, 0x200, &table0FPacked[71], 2, false},
-	// Map 1, C5.
-	{0x700, 0x100, &table0FPacked[72], 1, false},
-	{0x700, 0x300, &table0FPacked[73], 2, false},
-	// Map 1, C6.
-	{0x600, 0x0, &table0FFloat[104], 2, false},
-	{0x600, 0x200, &table0FFloat[105], 2, false},
-	// Map 1, C7.
-	{0x738, 0x20, &table0F[162], 0, false},
-	{0x738, 0x538, &table0F[165], 0, false},
-	{0x1138, 0x8, &table0F[160], 0, false},
-	{0x1138, 0x1008, &table0F[161], 0, false},
-	{0x538, 0x130, &table0F[163], 0, false},
-	{0x538, 0x138, &table0F[164], 0, false},
-	// Map 1, C8.
-	{0x0, 0x0, &table0F[166], 0, false},
-	// Map 1, D0.
-	{0x600, 0x200, &table0FFloat[106], 2, false},
-	{0x600, 0x600, &table0FFloat[107], 2, false},
-	// Map 1, D1.
-	{0x600, 0x0, &table0FPacked[74], 1, false},
-	{0x600, 0x200, &table0FPacked[75], 2, false},
-	// Map 1, D2.
-	{0x600, 0x0, &table0FPacked[76], 1, false},
-	{0x600, 0x200, &table0FPacked[77], 2, false},
-	// Map 1, D3.
-	{0x600, 0x0, &table0FPacked[78], 1, false},
-	{0x600, 0x200, &table0FPacked[79], 2, false},
-	// Map 1, D4.
-	{0x600, 0x0, &table0FPacked[80], 1, false},
-	{0x600, 0x200, &table0FPacked[81], 2, false},
-	// Map 1, D5.
-	{0x600, 0x0, &table0FPacked[82], 1, false},
-	{0x600, 0x200, &table0FPacked[83], 2, false},
-	// Map 1, D6.
-	{0x700, 0x500, &table0FPacked[85], 2, false},
-	{0x700, 0x700, &table0FPacked[86], 2, false},
-	{0x600, 0x200, &table0FPacked[84], 2, false},
-	// Map 1, D7.
-	{0x700, 0x100, &table0FPacked[87], 1, false},
-	{0x700, 0x300, &table0FPacked[88], 2, false},
-	// Map 1, D8.
-	{0x600, 0x0, &table0FPacked[89], 1, false},
-	{0x600, 0x200, &table0FPacked[90], 2, false},
-	// Map 1, D9.
-	{0x600, 0x0, &table0FPacked[91], 1, false},
-	{0x600, 0x200, &table0FPacked[92], 2, false},
-	// Map 1, DA.
-	{0x600, 0x0, &table0FPacked[93], 1, false},
-	{0x600, 0x200, &table0FPacked[94], 2, false},
-	// Map 1, DB.
-	{0x600, 0x0, &table0FPacked[95], 1, false},
-	{0x600, 0x200, &table0FPacked[96], 2, false},
-	// Map 1, DC.
-	{0x600, 0x0, &table0FPacked[97], 1, false},
-	{0x600, 0x200, &table0FPacked[98], 2, false},
-	// Map 1, DD.
-	{0x600, 0x0, &table0FPacked[99], 1, false},
-	{0x600, 0x200, &table0FPacked[100], 2, false},
-	// Map 1, DE.
-	{0x600, 0x0, &table0FPacked[101], 1, false},
-	{0x600, 0x200, &table0FPacked[102], 2, false},
-	// Map 1, DF.
-	{0x600, 0x0, &table0FPacked[103], 1, false},
-	{0x600, 0x200, &table0FPacked[104], 2, false},
-	// Map 1, E0.
-	{0x600, 0x0, &table0FPacked[105], 1, false},
-	{0x600, 0x200, &table0FPacked[106], 2, false},
-	// Map 1, E1.
-	{0x600, 0x0, &table0FPacked[107], 1, false},
-	{0x600, 0x200, &table0FPacked[108], 2, false},
-	// Map 1, E2.
-	{0x600, 0x0, &table0FPacked[109], 1, false},
-	{0x600, 0x200, &table0FPacked[110], 2, false},
-	// Map 1, E3.
-	{0x600, 0x0, &table0FPacked[111], 1, false},
-	{0x600, 0x200, &table0FPacked[112], 2, false},
-	// Map 1, E4.
-	{0x600, 0x0, &table0FPacked[113], 1, false},
-	{0x600, 0x200, &table0FPacked[114], 2, false},
-	// Map 1, E5.
-	{0x600, 0x0, &table0FPacked[115], 1, false},
-	{0x600, 0x200, &table0FPacked[116], 2, false},
-	// Map 1, E6.
-	{0x600, 0x200, &table0FFloat[108], 2, false},
-	{0x600, 0x400, &table0FFloat[109], 2, false},
-	{0x600, 0x600, &table0FFloat[110], 2, false},
-	// Map 1, E7.
-	{0x700, 0x0, &table0FPacked[117], 1, false},
-	{0x700, 0x200, &table0FPacked[118], 2, false},
-	// Map 1, E8.
-	{0x600, 0x0, &table0FPacked[119], 1, false},
-	{0x600, 0x200, &table0FPacked[120], 2, false},
-	// Map 1, E9.
-	{0x600, 0x0, &table0FPacked[121], 1, false},
-	{0x600, 0x200, &table0FPacked[122], 2, false},
-	// Map 1, EA.
-	{0x600, 0x0, &table0FPacked[123], 1, false},
-	{0x600, 0x200, &table0FPacked[124], 2, false},
-	// Map 1, EB.
-	{0x600, 0x0, &table0FPacked[125], 1, false},
-	{0x600, 0x200, &table0FPacked[126], 2, false},
-	// Map 1, EC.
-	{0x600, 0x0, &table0FPacked[127], 1, false},
-	{0x600, 0x200, &table0FPacked[128], 2, false},
-	// Map 1, ED.
-	{0x600, 0x0, &table0FPacked[129], 1, false},
-	{0x600, 0x200, &table0FPacked[130], 2, false},
-	// Map 1, EE.
-	{0x600, 0x0, &table0FPacked[131], 1, false},
-	{0x600, 0x200, &table0FPacked[132], 2, false},
-	// Map 1, EF.
-	{0x600, 0x0, &table0FPacked[133], 1, false},
-	{0x600, 0x200, &table0FPacked[134], 2, false},
-	// Map 1, F0.
-	{0x700, 0x600, &table0FPacked[135], 2, false},
-	// Map 1, F1.
-	{0x600, 0x0, &table0FPacked[136], 1, false},
-	{0x600, 0x200, &table0FPacked[137], 2, false},
-	// Map 1, F2.
-	{0x600, 0x0, &table0FPacked[138], 1, false},
-	{0x600, 0x200, &table0FPacked[139], 2, false},
-	// Map 1, F3.
-	{0x600, 0x0, &table0FPacked[140], 1, false},
-	{0x600, 0x200, &table0FPacked[141], 2, false},
-	// Map 1, F4.
-	{0x600, 0x0, &table0FPacked[142], 1, false},
-	{0x600, 0x200, &table0FPacked[143], 2, false},
-	// Map 1, F5.
-	{0x600, 0x0, &table0FPacked[144], 1, false},
-	{0x600, 0x200, &table0FPacked[145], 2, false},
-	// Map 1, F6.
-	{0x600, 0x0, &table0FPacked[146], 1, false},
-	{0x600, 0x200, &table0FPacked[147], 2, false},
-	// Map 1, F7.
-	{0x700, 0x100, &table0FPacked[148], 1, false},
-	{0x700, 0x300, &table0FPacked[149], 2, false},
-	// Map 1, F8.
-	{0x600, 0x0, &table0FPacked[150], 1, false},
-	{0x600, 0x200, &table0FPacked[151], 2, false},
-	// Map 1, F9.
-	{0x600, 0x0, &table0FPacked[152], 1, false},
-	{0x600, 0x200, &table0FPacked[153], 2, false},
-	// Map 1, FA.
-	{0x600, 0x0, &table0FPacked[154], 1, false},
-	{0x600, 0x200, &table0FPacked[155], 2, false},
-	// Map 1, FB.
-	{0x600, 0x0, &table0FPacked[156], 1, false},
-	{0x600, 0x200, &table0FPacked[157], 2, false},
-	// Map 1, FC.
-	{0x600, 0x0, &table0FPacked[158], 1, false},
-	{0x600, 0x200, &table0FPacked[159], 2, false},
-	// Map 1, FD.
-	{0x600, 0x0, &table0FPacked[160], 1, false},
-	{0x600, 0x200, &table0FPacked[161], 2, false},
-	// Map 1, FE.
-	{0x600, 0x0, &table0FPacked[162], 1, false},
-	{0x600, 0x200, &table0FPacked[163], 2, false},
-	// Map 1, FF.
-	{0x0, 0x0, &table0F[167], 0, false},
-	// Map 2, 00.
-	{0x600, 0x0, &table0F38[0], 1, false},
-	{0x600, 0x200, &table0F38[1], 2, false},
-	// Map 2, 01.
-	{0x600, 0x0, &table0F38[2], 1, false},
-	{0x600, 0x200, &table0F38[3], 2, false},
-	// Map 2, 02.
-	{0x600, 0x0, &table0F38[4], 1, false},
-	{0x600, 0x200, &table0F38[5], 2, false},
-	// Map 2, 03.
-	{0x600, 0x0, &table0F38[6], 1, false},
-	{0x600, 0x200, &table0F38[7], 2, false},
-	// Map 2, 04.
-	{0x600, 0x0, &table0F38[8], 1, false},
-	{0x600, 0x200, &table0F38[9], 2, false},
-	// Map 2, 05.
-	{0x600, 0x0, &table0F38[10], 1, false},
-	{0x600, 0x200, &table0F38[11], 2, false},
-	// Map 2, 06.
-	{0x600, 0x0, &table0F38[12], 1, false},
-	{0x600, 0x200, &table0F38[13], 2, false},
-	// Map 2, 07.
-	{0x600, 0x0, &table0F38[14], 1, false},
-	{0x600, 0x200, &table0F38[15], 2, false},
-	// Map 2, 08.
-	{0x600, 0x0, &table0F38[16], 1, false},
-	{0x600, 0x200, &table0F38[17], 2, false},
-	// Map 2, 09.
-	{0x600, 0x0, &table0F38[18], 1, false},
-	{0x600, 0x200, &table0F38[19], 2, false},
-	// Map 2, 0A.
-	{0x600, 0x0, &table0F38[20], 1, false},
-	{0x600, 0x200, &table0F38[21], 2, false},
-	// Map 2, 0B.
-	{0x600, 0x0, &table0F38[22], 1, false},
-	{0x600, 0x200, &table0F38[23], 2, false},
-	// Map 2, 10.
-	{0x600, 0x200, &table0F38[30], 2, false},
-	// Map 2, 14.
-	{0x600, 0x200, &table0F38[31], 2, false},
-	// Map 2, 15.
-	{0x600, 0x200, &table0F38[32], 2, false},
-	// Map 2, 17.
-	{0x600, 0x200, &table0F38[33], 2, false},
-	// Map 2, 1C.
-	{0x600, 0x0, &table0F38[24], 1, false},
-	{0x600, 0x200, &table0F38[25], 2, false},
-	// Map 2, 1D.
-	{0x600, 0x0, &table0F38[26], 1, false},
-	{0x600, 0x200, &table0F38[27], 2, false},
-	// Map 2, 1E.
-	{0x600, 0x0, &table0F38[28], 1, false},
-	{0x600, 0x200, &table0F38[29], 2, false},
-	// Map 2, 20.
-	{0x600, 0x200, &table0F38[34], 2, false},
-	// Map 2, 21.
-	{0x600, 0x200, &table0F38[35], 2, false},
-	// Map 2, 22.
-	{0x600, 0x200, &table0F38[36], 2, false},
-	// Map 2, 23.
-	{0x600, 0x200, &table0F38[37], 2, false},
-	// Map 2, 24.
-	{0x600, 0x200, &table0F38[38], 2, false},
-	// Map 2, 25.
-	{0x600, 0x200, &table0F38[39], 2, false},
-	// Map 2, 28.
-	{0x600, 0x200, &table0F38[46], 2, false},
-	// Map 2, 29.
-	{0x600, 0x200, &table0F38[47], 2, false},
-	// Map 2, 2A.
-	{0x700, 0x200, &table0F38[48], 2, false},
-	// Map 2, 2B.
-	{0x600, 0x200, &table0F38[49], 2, false},
-	// Map 2, 30.
-	{0x600, 0x200, &table0F38[40], 2, false},
-	// Map 2, 31.
-	{0x600, 0x200, &table0F38[41], 2, false},
-	// Map 2, 32.
-	{0x600, 0x200, &table0F38[42], 2, false},
-	// Map 2, 33.
-	{0x600, 0x200, &table0F38[43], 2, false},
-	// Map 2, 34.
-	{0x600, 0x200, &table0F38[44], 2, false},
-	// Map 2, 35.
-	{0x600, 0x200, &table0F38[45], 2, false},
-	// Map 2, 37.
-	{0x600, 0x200, &table0F38[50], 2, false},
-	// Map 2, 38.
-	{0x600, 0x200, &table0F38[51], 2, false},
-	// Map 2, 39.
-	{0x600, 0x200, &table0F38[52], 2, false},
-	// Map 2, 3A.
-	{0x600, 0x200, &table0F38[53], 2, false},
-	// Map 2, 3B.
-	{0x600, 0x200, &table0F38[54], 2, false},
-	// Map 2, 3C.
-	{0x600, 0x200, &table0F38[55], 2, false},
-	// Map 2, 3D.
-	{0x600, 0x200, &table0F38[56], 2, false},
-	// Map 2, 3E.
-	{0x600, 0x200, &table0F38[57], 2, false},
-	// Map 2, 3F.
-	{0x600, 0x200, &table0F38[58], 2, false},
-	// Map 2, 40.
-	{0x600, 0x200, &table0F38[59], 2, false},
-	// Map 2, 41.
-	{0x600, 0x200, &table0F38[60], 2, false},
-	// Map 2, 82.
-	{0x700, 0x200, &table0F38[61], 0, false},
-	// Map 2, C8.
-	{0x600, 0x0, &table0F38[62], 2, false},
-	// Map 2, C9.
-	{0x600, 0x0, &table0F38[63], 2, false},
-	// Map 2, CA.
-	{0x600, 0x0, &table0F38[64], 2, false},
-	// Map 2, CB.
-	{0x600, 0x0, &table0F38[65], 2, false},
-	// Map 2, CC.
-	{0x600, 0x0, &table0F38[66], 2, false},
-	// Map 2, CD.
-	{0x600, 0x0, &table0F38[67], 2, false},
-	// Map 2, DB.
-	{0x600, 0x200, &table0F38[68], 2, false},
-	// Map 2, DC.
-	{0x600, 0x200, &table0F38[69], 2, false},
-	// Map 2, DD.
-	{0x600, 0x200, &table0F38[70], 2, false},
-	// Map 2, DE.
-	{0x600, 0x200, &table0F38[71], 2, false},
-	// Map 2, DF.
-	{0x600, 0x200, &table0F38[72], 2, false},
-	// Map 2, F0.
-	{0x500, 0x0, &table0F38[73], 0, false},
-	{0x600, 0x600, &table0F38[74], 0, false},
-	// Map 2, F1.
-	{0x500, 0x0, &table0F38[75], 0, false},
-	{0x600, 0x600, &table0F38[76], 0, false},
-	// Map 2, F6.
-	{0x600, 0x200, &table0F38[77], 0, false},
-	{0x600, 0x400, &table0F38[78], 0, false},
-	// Map 3, 08.
-	{0x600, 0x200, &table0F3A[0], 2, false},
-	// Map 3, 09.
-	{0x600, 0x200, &table0F3A[1], 2, false},
-	// Map 3, 0A.
-	{0x600, 0x200, &table0F3A[2], 2, false},
-	// Map 3, 0B.
-	{0x600, 0x200, &table0F3A[3], 2, false},
-	// Map 3, 0C.
-	{0x600, 0x200, &table0F3A[4], 2, false},
-	// Map 3, 0D.
-	{0x600, 0x200, &table0F3A[5], 2, false},
-	// Map 3, 0E.
-	{0x600, 0x200, &table0F3A[6], 2, false},
-	// Map 3, 0F.
-	{0x600, 0x0, &table0F3A[7], 1, false},
-	{0x600, 0x200, &table0F3A[8], 2, false},
-	// Map 3, 14.
-	{0x600, 0x200, &table0F3A[9], 2, false},
-	// Map 3, 15.
-	{0x600, 0x200, &table0F3A[10], 2, false},
-	// Map 3, 16.
-	{0x1600, 0x200, &table0F3A[11], 2, false},
-	{0x1600, 0x1200, &table0F3A[12], 2, false},
-	// Map 3, 17.
-	{0x600, 0x200, &table0F3A[13], 2, false},
-	// Map 3, 20.
-	{0x600, 0x200, &table0F3A[14], 2, false},
-	// Map 3, 21.
-	{0x600, 0x200, &table0F3A[15], 2, false},
-	// Map 3, 22.
-	{0x1600, 0x200, &table0F3A[16], 2, false},
-	{0x1600, 0x1200, &table0F3A[17], 2, false},
-	// Map 3, 40.
-	{0x600, 0x200, &table0F3A[18], 2, false},
-	// Map 3, 41.
-	{0x600, 0x200, &table0F3A[19], 2, false},
-	// Map 3, 42.
-	{0x600, 0x200, &table0F3A[20], 2, false},
-	// Map 3, 44.
-	{0x600, 0x200, &table0F3A[21], 2, false},
-	// Map 3, 60.
-	{0x600, 0x200, &table0F3A[22], 2, false},
-	// Map 3, 61.
-	{0x600, 0x200, &table0F3A[23], 2, false},
-	// Map 3, 62.
-	{0x600, 0x200, &table0F3A[24], 2, false},
-	// Map 3, 63.
-	{0x600, 0x200, &table0F3A[25], 2, false},
-	// Map 3, CC.
-	{0x600, 0x0, &table0F3A[26], 2, false},
-	// Map 3, DF.
-	{0x600, 0x200, &table0F3A[27], 2, false},
-	// Map 4, 10.
-	{0x700, 0x400, &tableVEX1[2], 2, false},
-	{0x700, 0x500, &tableVEX1[3], 2, true},
-	{0x700, 0x600, &tableVEX1[4], 2, false},
-	{0x700, 0x700, &tableVEX1[5], 2, true},
-	{0x600, 0x0, &tableVEX1[0], 3, false},
-	{0x600, 0x200, &tableVEX1[1], 3, false},
-	// Map 4, 11.
-	{0x700, 0x400, &tableVEX1[8], 2, false},
-	{0x700, 0x500, &tableVEX1[9], 2, true},
-	{0x700, 0x600, &tableVEX1[10], 2, false},
-	{0x700, 0x700, &tableVEX1[11], 2, true},
-	{0x600, 0x0, &tableVEX1[6], 3, false},
-	{0x600, 0x200, &tableVEX1[7], 3, false},
-	// Map 4, 12.
-	{0x2700, 0x0, &tableVEX1[12], 2, true},
-	{0x2700, 0x100, &tableVEX1[13], 2, true},
-	{0x2700, 0x200, &tableVEX1[14], 2, true},
-	{0x2600, 0x600, &tableVEX1[16], 2, false},
-	{0x2600, 0x2600, &tableVEX1[17], 3, false},
-	{0x600, 0x400, &tableVEX1[15], 3, false},
-	// Map 4, 13.
-	{0x2700, 0x0, &tableVEX1[18], 2, false},
-	{0x2700, 0x200, &tableVEX1[19], 2, false},
-	// Map 4, 14.
-	{0x600, 0x0, &tableVEX1[20], 3, true},
-	{0x600, 0x200, &tableVEX1[21], 3, true},
-	// Map 4, 15.
-	{0x600, 0x0, &tableVEX1[22], 3, true},
-	{0x600, 0x200, &tableVEX1[23], 3, true},
-	// Map 4, 16.
-	{0x2700, 0x0, &tableVEX1[24], 2, true},
-	{0x2700, 0x100, &tableVEX1[25], 2, true},
-	{0x2700, 0x200, &tableVEX1[26], 2, true},
-	{0x600, 0x400, &tableVEX1[27], 3, false},
-	// Map 4, 17.
-	{0x2700, 0x0, &tableVEX1[28], 2, false},
-	{0x2700, 0x200, &tableVEX1[29], 2, false},
-	// Map 4, 28.
-	{0x600, 0x0, &tableVEX1[30], 3, false},
-	{0x600, 0x200, &tableVEX1[31], 3, false},
-	// Map 4, 29.
-	{0x600, 0x0, &tableVEX1[32], 3, false},
-	{0x600, 0x200, &tableVEX1[33], 3, false},
-	// Map 4, 2A.
-	{0x600, 0x400, &tableVEX1[34], 2, true},
-	{0x600, 0x600, &tableVEX1[35], 2, true},
-	// Map 4, 2B.
-	{0x700, 0x0, &tableVEX1[36], 3, false},
-	{0x700, 0x200, &tableVEX1[37], 3, false},
-	// Map 4, 2C.
-	{0x600, 0x400, &tableVEX1[38], 2, false},
-	{0x600, 0x600, &tableVEX1[39], 2, false},
-	// Map 4, 2D.
-	{0x600, 0x400, &tableVEX1[40], 2, false},
-	{0x600, 0x600, &tableVEX1[41], 2, false},
-	// Map 4, 2E.
-	{0x600, 0x0, &tableVEX1[42], 2, false},
-	{0x600, 0x200, &tableVEX1[43], 2, false},
-	// Map 4, 2F.
-	{0x600, 0x0, &tableVEX1[44], 2, false},
-	{0x600, 0x200, &tableVEX1[45], 2, false},
-	// Map 4, 50.
-	{0x700, 0x100, &tableVEX1[46], 3, false},
-	{0x700, 0x300, &tableVEX1[47], 3, false},
-	// Map 4, 51.
-	{0x600, 0x0, &tableVEX1[48], 3, false},
-	{0x600, 0x200, &tableVEX1[49], 3, false},
-	{0x600, 0x400, &tableVEX1[50], 2, true},
-	{0x600, 0x600, &tableVEX1[51], 2, true},
-	// Map 4, 52.
-	{0x600, 0x0, &tableVEX1[52], 3, false},
-	{0x600, 0x400, &tableVEX1[53], 2, true},
-	// Map 4, 53.
-	{0x600, 0x0, &tableVEX1[54], 3, false},
-	{0x600, 0x400, &tableVEX1[55], 2, true},
-	// Map 4, 54.
-	{0x600, 0x0, &tableVEX1[56], 3, true},
-	{0x600, 0x200, &tableVEX1[57], 3, true},
-	// Map 4, 55.
-	{0x600, 0x0, &tableVEX1[58], 3, true},
-	{0x600, 0x200, &tableVEX1[59], 3, true},
-	// Map 4, 56.
-	{0x600, 0x0, &tableVEX1[60], 3, true},
-	{0x600, 0x200, &tableVEX1[61], 3, true},
-	// Map 4, 57.
-	{0x600, 0x0, &tableVEX1[62], 3, true},
-	{0x600, 0x200, &tableVEX1[63], 3, true},
-	// Map 4, 58.
-	{0x600, 0x0, &tableVEX1[64], 3, true},
-	{0x600, 0x200, &tableVEX1[65], 3, true},
-	{0x600, 0x400, &tableVEX1[66], 2, true},
-	{0x600, 0x600, &tableVEX1[67], 2, true},
-	// Map 4, 59.
-	{0x600, 0x0, &tableVEX1[68], 3, true},
-	{0x600, 0x200, &tableVEX1[69], 3, true},
-	{0x600, 0x400, &tableVEX1[70], 2, true},
-	{0x600, 0x600, &tableVEX1[71], 2, true},
-	// Map 4, 5A.
-	{0x600, 0x0, &tableVEX1[72], 3, false},
-	{0x600, 0x200, &tableVEX1[73], 3, false},
-	{0x600, 0x400, &tableVEX1[74], 2, true},
-	{0x600, 0x600, &tableVEX1[75], 2, true},
-	// Map 4, 5B.
-	{0x600, 0x0, &tableVEX1[76], 3, false},
-	{0x600, 0x200, &tableVEX1[77], 3, false},
-	{0x600, 0x400, &tableVEX1[78], 3, false},
-	// Map 4, 5C.
-	{0x600, 0x0, &tableVEX1[79], 3, true},
-	{0x600, 0x200, &tableVEX1[80], 3, true},
-	{0x600, 0x400, &tableVEX1[81], 2, true},
-	{0x600, 0x600, &tableVEX1[82], 2, true},
-	// Map 4, 5D.
-	{0x600, 0x0, &tableVEX1[83], 3, true},
-	{0x600, 0x200, &tableVEX1[84], 3, true},
-	{0x600, 0x400, &tableVEX1[85], 2, true},
-	{0x600, 0x600, &tableVEX1[86], 2, true},
-	// Map 4, 5E.
-	{0x600, 0x0, &tableVEX1[87], 3, true},
-	{0x600, 0x200, &tableVEX1[88], 3, true},
-	{0x600, 0x400, &tableVEX1[89], 2, true},
-	{0x600, 0x600, &tableVEX1[90], 2, true},
-	// Map 4, 5F.
-	{0x600, 0x0, &tableVEX1[91], 3, true},
-	{0x600, 0x200, &tableVEX1[92], 3, true},
-	{0x600, 0x400, &tableVEX1[93], 2, true},
-	{0x600, 0x600, &tableVEX1[94], 2, true},
-	// Map 4, 60.
-	{0x2600, 0x200, &tableVEX1[95], 3, true},
-	{0x2600, 0x2200, &tableVEX1[96], 3, true},
-	// Map 4, 61.
-	{0x2600, 0x200, &tableVEX1[97], 3, true},
-	{0x2600, 0x2200, &tableVEX1[98], 3, true},
-	// Map 4, 62.
-	{0x2600, 0x200, &tableVEX1[99], 3, true},
-	{0x2600, 0x2200, &tableVEX1[100], 3, true},
-	// Map 4, 63.
-	{0x2600, 0x200, &tableVEX1[101], 3, true},
-	{0x2600, 0x2200, &tableVEX1[102], 3, true},
-	// Map 4, 64.
-	{0x2600, 0x200, &tableVEX1[103], 3, true},
-	{0x2600, 0x2200, &tableVEX1[104], 3, true},
-	// Map 4, 65.
-	{0x2600, 0x200, &tableVEX1[105], 3, true},
-	{0x2600, 0x2200, &tableVEX1[106], 3, true},
-	// Map 4, 66.
-	{0x2600, 0x200, &tableVEX1[107], 3, true},
-	{0x2600, 0x2200, &tableVEX1[108], 3, true},
-	// Map 4, 67.
-	{0x2600, 0x200, &tableVEX1[109], 3, true},
-	{0x2600, 0x2200, &tableVEX1[110], 3, true},
-	// Map 4, 68.
-	{0x2600, 0x200, &tableVEX1[111], 3, true},
-	{0x2600, 0x2200, &tableVEX1[112], 3, true},
-	// Map 4, 69.
-	{0x2600, 0x200, &tableVEX1[113], 3, true},
-	{0x2600, 0x2200, &tableVEX1[114], 3, true},
-	// Map 4, 6A.
-	{0x2600, 0x200, &tableVEX1[115], 3, true},
-	{0x2600, 0x2200, &tableVEX1[116], 3, true},
-	// Map 4, 6B.
-	{0x2600, 0x200, &tableVEX1[117], 3, true},
-	{0x2600, 0x2200, &tableVEX1[118], 3, true},
-	// Map 4, 6C.
-	{0x2600, 0x200, &tableVEX1[119], 3, true},
-	{0x2600, 0x2200, &tableVEX1[120], 3, true},
-	// Map 4, 6D.
-	{0x2600, 0x200, &tableVEX1[121], 3, true},
-	{0x2600, 0x2200, &tableVEX1[122], 3, true},
-	// Map 4, 6E.
-	{0x3e00, 0x1200, &tableVEX1[124], 2, false},
-	{0x3e00, 0x1a00, &tableVEX1[125], 2, false},
-	{0x3600, 0x200, &tableVEX1[123], 2, false},
-	// Map 4, 6F.
-	{0x600, 0x200, &tableVEX1[126], 3, false},
-	{0x600, 0x400, &tableVEX1[127], 3, false},
-	// Map 4, 70.
-	{0x2600, 0x200, &tableVEX1[128], 3, false},
-	{0x2600, 0x2200, &tableVEX1[129], 3, false},
-	{0x2600, 0x400, &tableVEX1[130], 3, false},
-	{0x2600, 0x2400, &tableVEX1[131], 3, false},
-	{0x2600, 0x600, &tableVEX1[132], 3, false},
-	{0x2600, 0x2600, &tableVEX1[133], 3, false},
-	// Map 4, 71.
-	{0x2738, 0x310, &tableVEX1[134], 3, true},
-	{0x2738, 0x2310, &tableVEX1[135], 3, true},
-	{0x2738, 0x320, &tableVEX1[136], 3, true},
-	{0x2738, 0x2320, &tableVEX1[137], 3, true},
-	{0x2738, 0x330, &tableVEX1[138], 3, true},
-	{0x2738, 0x2330, &tableVEX1[139], 3, true},
-	// Map 4, 72.
-	{0x2738, 0x310, &tableVEX1[140], 3, true},
-	{0x2738, 0x2310, &tableVEX1[141], 3, true},
-	{0x2738, 0x320, &tableVEX1[142], 3, true},
-	{0x2738, 0x2320, &tableVEX1[143], 3, true},
-	{0x2738, 0x330, &tableVEX1[144], 3, true},
-	{0x2738, 0x2330, &tableVEX1[145], 3, true},
-	// Map 4, 73.
-	{0x2738, 0x310, &tableVEX1[146], 3, true},
-	{0x2738, 0x2310, &tableVEX1[147], 3, true},
-	{0x2738, 0x330, &tableVEX1[148], 3, true},
-	{0x2738, 0x2330, &tableVEX1[149], 3, true},
-	{0x2738, 0x318, &tableVEX1[150], 3, true},
-	{0x2738, 0x2318, &tableVEX1[151], 3, true},
-	{0x2738, 0x338, &tableVEX1[152], 3, true},
-	{0x2738, 0x2338, &tableVEX1[153], 3, true},
-	// Map 4, 74.
-	{0x2600, 0x200, &tableVEX1[154], 3, true},
-	{0x2600, 0x2200, &tableVEX1[155], 3, true},
-	// Map 4, 75.
-	{0x2600, 0x200, &tableVEX1[156], 3, true},
-	{0x2600, 0x2200, &tableVEX1[157], 3, true},
-	// Map 4, 76.
-	{0x2600, 0x200, &tableVEX1[158], 3, true},
-	{0x2600, 0x2200, &tableVEX1[159], 3, true},
-	// Map 4, 77.
-	{0x2600, 0x0, &tableVEX1[160], 3, false},
-	{0x2600, 0x2000, &tableVEX1[161], 3, false},
-	// Map 4, 7C.
-	{0x600, 0x200, &tableVEX1[162], 3, true},
-	{0x600, 0x600, &tableVEX1[163], 3, true},
-	// Map 4, 7D.
-	{0x600, 0x200, &tableVEX1[164], 3, true},
-	{0x600, 0x600, &tableVEX1[165], 3, true},
-	// Map 4, 7E.
-	{0x3e00, 0x1200, &tableVEX1[167], 2, false},
-	{0x3e00, 0x1a00, &tableVEX1[168], 2, false},
-	{0x3600, 0x200, &tableVEX1[166], 2, false},
-	{0x2600, 0x400, &tableVEX1[169], 2, false},
-	// Map 4, 7F.
-	{0x600, 0x200, &tableVEX1[170], 3, false},
-	{0x600, 0x400, &tableVEX1[171], 3, false},
-	// Map 4, AE.
-	{0x2738, 0x10, &tableVEX1[172], 2, false},
-	{0x2738, 0x18, &tableVEX1[173], 2, false},
-	// Map 4, C2.
-	{0x600, 0x0, &tableVEX1[174], 3, true},
-	{0x600, 0x200, &tableVEX1[175], 3, true},
-	{0x600, 0x400, &tableVEX1[176], 2, true},
-	{0x600, 0x600, &tableVEX1[177], 2, true},
-	// Map 4, C4.
-	{0x2600, 0x200, &tableVEX1[178], 2, true},
-	// Map 4, C5.
-	{0x2700, 0x300, &tableVEX1[179], 2, false},
-	// Map 4, C6.
-	{0x600, 0x0, &tableVEX1[180], 3, true},
-	{0x600, 0x200, &tableVEX1[181], 3, true},
-	// Map 4, D0.
-	{0x600, 0x200, &tableVEX1[182], 3, true},
-	{0x600, 0x600, &tableVEX1[183], 3, true},
-	// Map 4, D1.
-	{0x2600, 0x200, &tableVEX1[184], 3, true},
-	{0x2600, 0x2200, &tableVEX1[185], 3, true},
-	// Map 4, D2.
-	{0x2600, 0x200, &tableVEX1[186], 3, true},
-	{0x2600, 0x2200, &tableVEX1[187], 3, true},
-	// Map 4, D3.
-	{0x2600, 0x200, &tableVEX1[188], 3, true},
-	{0x2600, 0x2200, &tableVEX1[189], 3, true},
-	// Map 4, D4.
-	{0x2600, 0x200, &tableVEX1[190], 3, true},
-	{0x2600, 0x2200, &tableVEX1[191], 3, true},
-	// Map 4, D5.
-	{0x2600, 0x200, &tableVEX1[192], 3, true},
-	{0x2600, 0x2200, &tableVEX1[193], 3, true},
-	// Map 4, D6.
-	{0x2600, 0x200, &tableVEX1[194], 2, false},
-	// Map 4, D7.
-	{0x2700, 0x300, &tableVEX1[195], 3, false},
-	{0x2700, 0x2300, &tableVEX1[196], 3, false},
-	// Map 4, D8.
-	{0x2600, 0x200, &tableVEX1[197], 3, true},
-	{0x2600, 0x2200, &tableVEX1[198], 3, true},
-	// Map 4, D9.
-	{0x2600, 0x200, &tableVEX1[199], 3, true},
-	{0x2600, 0x2200, &tableVEX1[200], 3, true},
-	// Map 4, DA.
-	{0x2600, 0x200, &tableVEX1[201], 3, true},
-	{0x2600, 0x2200, &tableVEX1[202], 3, true},
-	// Map 4, DB.
-	{0x2600, 0x200, &tableVEX1[203], 3, true},
-	{0x2600, 0x2200, &tableVEX1[204], 3, true},
-	// Map 4, DC.
-	{0x2600, 0x200, &tableVEX1[205], 3, true},
-	{0x2600, 0x2200, &tableVEX1[206], 3, true},
-	// Map 4, DD.
-	{0x2600, 0x200, &tableVEX1[207], 3, true},
-	{0x2600, 0x2200, &tableVEX1[208], 3, true},
-	// Map 4, DE.
-	{0x2600, 0x200, &tableVEX1[209], 3, true},
-	{0x2600, 0x2200, &tableVEX1[210], 3, true},
-	// Map 4, DF.
-	{0x2600, 0x200, &tableVEX1[211], 3, true},
-	{0x2600, 0x2200, &tableVEX1[212], 3, true},
-	// Map 4, E0.
-	{0x2600, 0x200, &tableVEX1[213], 3, true},
-	{0x2600, 0x2200, &tableVEX1[214], 3, true},
-	// Map 4, E1.
-	{0x2600, 0x200, &tableVEX1[215], 3, true},
-	{0x2600, 0x2200, &tableVEX1[216], 3, true},
-	// Map 4, E2.
-	{0x2600, 0x200, &tableVEX1[217], 3, true},
-	{0x2600, 0x2200, &tableVEX1[218], 3, true},
-	// Map 4, E3.
-	{0x2600, 0x200, &tableVEX1[219], 3, true},
-	{0x2600, 0x2200, &tableVEX1[220], 3, true},
-	// Map 4, E4.
-	{0x2600, 0x200, &tableVEX1[221], 3, true},
-	{0x2600, 0x2200, &tableVEX1[222], 3, true},
-	// Map 4, E5.
-	{0x2600, 0x200, &tableVEX1[223], 3, true},
-	{0x2600, 0x2200, &tableVEX1[224], 3, true},
-	// Map 4, E6.
-	{0x600, 0x200, &tableVEX1[225], 3, false},
-	{0x600, 0x400, &tableVEX1[226], 3, false},
-	{0x600, 0x600, &tableVEX1[227], 3, false},
-	// Map 4, E7.
-	{0x700, 0x200, &tableVEX1[228], 3, false},
-	// Map 4, E8.
-	{0x2600, 0x200, &tableVEX1[229], 3, true},
-	{0x2600, 0x2200, &tableVEX1[230], 3, true},
-	// Map 4, E9.
-	{0x2600, 0x200, &tableVEX1[231], 3, true},
-	{0x2600, 0x2200, &tableVEX1[232], 3, true},
-	// Map 4, EA.
-	{0x2600, 0x200, &tableVEX1[233], 3, true},
-	{0x2600, 0x2200, &tableVEX1[234], 3, true},
-	// Map 4, EB.
-	{0x2600, 0x200, &tableVEX1[235], 3, true},
-	{0x2600, 0x2200, &tableVEX1[236], 3, true},
-	// Map 4, EC.
-	{0x2600, 0x200, &tableVEX1[237], 3, true},
-	{0x2600, 0x2200, &tableVEX1[238], 3, true},
-	// Map 4, ED.
-	{0x2600, 0x200, &tableVEX1[239], 3, true},
-	{0x2600, 0x2200, &tableVEX1[240], 3, true},
-	// Map 4, EE.
-	{0x2600, 0x200, &tableVEX1[241], 3, true},
-	{0x2600, 0x2200, &tableVEX1[242], 3, true},
-	// Map 4, EF.
-	{0x2600, 0x200, &tableVEX1[243], 3, true},
-	{0x2600, 0x2200, &tableVEX1[244], 3, true},
-	// Map 4, F0.
-	{0x700, 0x600, &tableVEX1[245], 3, false},
-	// Map 4, F1.
-	{0x2600, 0x200, &tableVEX1[246], 3, true},
-	{0x2600, 0x2200, &tableVEX1[247], 3, true},
-	// Map 4, F2.
-	{0x2600, 0x200, &tableVEX1[248], 3, true},
-	{0x2600, 0x2200, &tableVEX1[249], 3, true},
-	// Map 4, F3.
-	{0x2600, 0x200, &tableVEX1[250], 3, true},
-	{0x2600, 0x2200, &tableVEX1[251], 3, true},
-	// Map 4, F4.
-	{0x2600, 0x200, &tableVEX1[252], 3, true},
-	{0x2600, 0x2200, &tableVEX1[253], 3, true},
-	// Map 4, F5.
-	{0x2600, 0x200, &tableVEX1[254], 3, true},
-	{0x2600, 0x2200, &tableVEX1[255], 3, true},
-	// Map 4, F6.
-	{0x2600, 0x200, &tableVEX1[256], 3, true},
-	{0x2600, 0x2200, &tableVEX1[257], 3, true},
-	// Map 4, F7.
-	{0x2700, 0x300, &tableVEX1[258], 3, false},
-	// Map 4, F8.
-	{0x2600, 0x200, &tableVEX1[259], 3, true},
-	{0x2600, 0x2200, &tableVEX1[260], 3, true},
-	// Map 4, F9.
-	{0x2600, 0x200, &tableVEX1[261], 3, true},
-	{0x2600, 0x2200, &tableVEX1[262], 3, true},
-	// Map 4, FA.
-	{0x2600, 0x200, &tableVEX1[263], 3, true},
-	{0x2600, 0x2200, &tableVEX1[264], 3, true},
-	// Map 4, FB.
-	{0x2600, 0x200, &tableVEX1[265], 3, true},
-	{0x2600, 0x2200, &tableVEX1[266], 3, true},
-	// Map 4, FC.
-	{0x2600, 0x200, &tableVEX1[267], 3, true},
-	{0x2600, 0x2200, &tableVEX1[268], 3, true},
-	// Map 4, FD.
-	{0x2600, 0x200, &tableVEX1[269], 3, true},
-	{0x2600, 0x2200, &tableVEX1[270], 3, true},
-	// Map 4, FE.
-	{0x2600, 0x200, &tableVEX1[271], 3, true},
-	{0x2600, 0x2200, &tableVEX1[272], 3, true},
-	// Map 5, 00.
-	{0x2600, 0x200, &tableVEX2[0], 3, true},
-	{0x2600, 0x2200, &tableVEX2[1], 3, true},
-	// Map 5, 01.
-	{0x2600, 0x200, &tableVEX2[2], 3, true},
-	{0x2600, 0x2200, &tableVEX2[3], 3, true},
-	// Map 5, 02.
-	{0x2600, 0x200, &tableVEX2[4], 3, true},
-	{0x2600, 0x2200, &tableVEX2[5], 3, true},
-	// Map 5, 03.
-	{0x2600, 0x200, &tableVEX2[6], 3, true},
-	{0x2600, 0x2200, &tableVEX2[7], 3, true},
-	// Map 5, 04.
-	{0x2600, 0x200, &tableVEX2[8], 3, true},
-	{0x2600, 0x2200, &tableVEX2[9], 3, true},
-	// Map 5, 05.
-	{0x2600, 0x200, &tableVEX2[10], 3, true},
-	{0x2600, 0x2200, &tableVEX2[11], 3, true},
-	// Map 5, 06.
-	{0x2600, 0x200, &tableVEX2[12], 3, true},
-	{0x2600, 0x2200, &tableVEX2[13], 3, true},
-	// Map 5, 07.
-	{0x2600, 0x200, &tableVEX2[14], 3, true},
-	{0x2600, 0x2200, &tableVEX2[15], 3, true},
-	// Map 5, 08.
-	{0x2600, 0x200, &tableVEX2[16], 3, true},
-	{0x2600, 0x2200, &tableVEX2[17], 3, true},
-	// Map 5, 09.
-	{0x2600, 0x200, &tableVEX2[18], 3, true},
-	{0x2600, 0x2200, &tableVEX2[19], 3, true},
-	// Map 5, 0A.
-	{0x2600, 0x200, &tableVEX2[20], 3, true},
-	{0x2600, 0x2200, &tableVEX2[21], 3, true},
-	// Map 5, 0B.
-	{0x2600, 0x200, &tableVEX2[22], 3, true},
-	{0x2600, 0x2200, &tableVEX2[23], 3, true},
-	// Map 5, 0C.
-	{0x1600, 0x200, &tableVEX2[24], 3, true},
-	// Map 5, 0D.
-	{0x1600, 0x200, &tableVEX2[25], 3, true},
-	// Map 5, 0E.
-	{0x1600, 0x200, &tableVEX2[26], 3, false},
-	// Map 5, 0F.
-	{0x1600, 0x200, &tableVEX2[27], 3, false},
-	// Map 5, 13.
-	{0x1600, 0x200, &tableVEX2[28], 3, false},
-	// Map 5, 16.
-	{0x3600, 0x2200, &tableVEX2[29], 3, true},
-	// Map 5, 17.
-	{0x600, 0x200, &tableVEX2[30], 3, false},
-	// Map 5, 18.
-	{0x1700, 0x200, &tableVEX2[31], 3, false},
-	{0x1700, 0x300, &tableVEX2[32], 3, false},
-	// Map 5, 19.
-	{0x3700, 0x2200, &tableVEX2[33], 3, false},
-	{0x3700, 0x2300, &tableVEX2[34], 3, false},
-	// Map 5, 1A.
-	{0x3700, 0x2200, &tableVEX2[35], 3, false},
-	// Map 5, 1C.
-	{0x2600, 0x200, &tableVEX2[36], 3, false},
-	{0x2600, 0x2200, &tableVEX2[37], 3, false},
-	// Map 5, 1D.
-	{0x2600, 0x200, &tableVEX2[38], 3, false},
-	{0x2600, 0x2200, &tableVEX2[39], 3, false},
-	// Map 5, 1E.
-	{0x2600, 0x200, &tableVEX2[40], 3, false},
-	{0x2600, 0x2200, &tableVEX2[41], 3, false},
-	// Map 5, 20.
-	{0x2600, 0x200, &tableVEX2[42], 3, false},
-	{0x2600, 0x2200, &tableVEX2[43], 3, false},
-	// Map 5, 21.
-	{0x2600, 0x200, &tableVEX2[44], 3, false},
-	{0x2600, 0x2200, &tableVEX2[45], 3, false},
-	// Map 5, 22.
-	{0x2600, 0x200, &tableVEX2[46], 3, false},
-	{0x2600, 0x2200, &tableVEX2[47], 3, false},
-	// Map 5, 23.
-	{0x2600, 0x200, &tableVEX2[48], 3, false},
-	{0x2600, 0x2200, &tableVEX2[49], 3, false},
-	// Map 5, 24.
-	{0x2600, 0x200, &tableVEX2[50], 3, false},
-	{0x2600, 0x2200, &tableVEX2[51], 3, false},
-	// Map 5, 25.
-	{0x2600, 0x200, &tableVEX2[52], 3, false},
-	{0x2600, 0x2200, &tableVEX2[53], 3, false},
-	// Map 5, 28.
-	{0x2600, 0x200, &tableVEX2[54], 3, true},
-	{0x2600, 0x2200, &tableVEX2[55], 3, true},
-	// Map 5, 29.
-	{0x2600, 0x200, &tableVEX2[56], 3, true},
-	{0x2600, 0x2200, &tableVEX2[57], 3, true},
-	// Map 5, 2A.
-	{0x2700, 0x200, &tableVEX2[58], 3, false},
-	{0x2700, 0x2200, &tableVEX2[59], 3, false},
-	// Map 5, 2B.
-	{0x2600, 0x200, &tableVEX2[60], 3, true},
-	{0x2600, 0x2200, &tableVEX2[61], 3, true},
-	// Map 5, 2C.
-	{0x1700, 0x200, &tableVEX2[62], 3, true},
-	// Map 5, 2D.
-	{0x1700, 0x200, &tableVEX2[63], 3, true},
-	// Map 5, 2E.
-	{0x1700, 0x200, &tableVEX2[64], 3, true},
-	// Map 5, 2F.
-	{0x1700, 0x200, &tableVEX2[65], 3, true},
-	// Map 5, 30.
-	{0x2600, 0x200, &tableVEX2[66], 3, false},
-	{0x2600, 0x2200, &tableVEX2[67], 3, false},
-	// Map 5, 31.
-	{0x2600, 0x200, &tableVEX2[68], 3, false},
-	{0x2600, 0x2200, &tableVEX2[69], 3, false},
-	// Map 5, 32.
-	{0x2600, 0x200, &tableVEX2[70], 3, false},
-	{0x2600, 0x2200, &tableVEX2[71], 3, false},
-	// Map 5, 33.
-	{0x2600, 0x200, &tableVEX2[72], 3, false},
-	{0x2600, 0x2200, &tableVEX2[73], 3, false},
-	// Map 5, 34.
-	{0x2600, 0x200, &tableVEX2[74], 3, false},
-	{0x2600, 0x2200, &tableVEX2[75], 3, false},
-	// Map 5, 35.
-	{0x2600, 0x200, &tableVEX2[76], 3, false},
-	{0x2600, 0x2200, &tableVEX2[77], 3, false},
-	// Map 5, 36.
-	{0x3600, 0x2200, &tableVEX2[78], 3, true},
-	// Map 5, 37.
-	{0x2600, 0x200, &tableVEX2[79], 3, true},
-	{0x2600, 0x2200, &tableVEX2[80], 3, true},
-	// Map 5, 38.
-	{0x2600, 0x200, &tableVEX2[81], 3, true},
-	{0x2600, 0x2200, &tableVEX2[82], 3, true},
-	// Map 5, 39.
-	{0x2600, 0x200, &tableVEX2[83], 3, true},
-	{0x2600, 0x2200, &tableVEX2[84], 3, true},
-	// Map 5, 3A.
-	{0x2600, 0x200, &tableVEX2[85], 3, true},
-	{0x2600, 0x2200, &tableVEX2[86], 3, true},
-	// Map 5, 3B.
-	{0x2600, 0x200, &tableVEX2[87], 3, true},
-	{0x2600, 0x2200, &tableVEX2[88], 3, true},
-	// Map 5, 3C.
-	{0x2600, 0x200, &tableVEX2[89], 3, true},
-	{0x2600, 0x2200, &tableVEX2[90], 3, true},
-	// Map 5, 3D.
-	{0x2600, 0x200, &tableVEX2[91], 3, true},
-	{0x2600, 0x2200, &tableVEX2[92], 3, true},
-	// Map 5, 3E.
-	{0x2600, 0x200, &tableVEX2[93], 3, true},
-	{0x2600, 0x2200, &tableVEX2[94], 3, true},
-	// Map 5, 3F.
-	{0x2600, 0x200, &tableVEX2[95], 3, true},
-	{0x2600, 0x2200, &tableVEX2[96], 3, true},
-	// Map 5, 40.
-	{0x2600, 0x200, &tableVEX2[97], 3, true},
-	{0x2600, 0x2200, &tableVEX2[98], 3, true},
-	// Map 5, 41.
-	{0x2600, 0x200, &tableVEX2[99], 2, false},
-	// Map 5, 45.
-	{0x1600, 0x200, &tableVEX2[100], 3, true},
-	{0x1600, 0x1200, &tableVEX2[101], 3, true},
-	// Map 5, 46.
-	{0x1600, 0x200, &tableVEX2[102], 3, true},
-	// Map 5, 47.
-	{0x1600, 0x200, &tableVEX2[103], 3, true},
-	{0x1600, 0x1200, &tableVEX2[104], 3, true},
-	// Map 5, 58.
-	{0x1600, 0x200, &tableVEX2[105], 3, false},
-	// Map 5, 59.
-	{0x1600, 0x200, &tableVEX2[106], 3, false},
-	// Map 5, 5A.
-	{0x3700, 0x2200, &tableVEX2[107], 3, false},
-	// Map 5, 78.
-	{0x1600, 0x200, &tableVEX2[108], 3, false},
-	// Map 5, 79.
-	{0x1600, 0x200, &tableVEX2[109], 3, false},
-	// Map 5, 8C.
-	{0x1700, 0x200, &tableVEX2[110], 3, true},
-	{0x1700, 0x1200, &tableVEX2[111], 3, true},
-	// Map 5, 8E.
-	{0x1700, 0x200, &tableVEX2[112], 3, true},
-	{0x1700, 0x1200, &tableVEX2[113], 3, true},
-	// Map 5, 90.
-	{0x1700, 0x200, &tableVEX2[114], 3, true},
-	{0x1700, 0x1200, &tableVEX2[115], 3, true},
-	// Map 5, 91.
-	{0x3700, 0x200, &tableVEX2[116], 2, true},
-	{0x3700, 0x2200, &tableVEX2[117], 3, true},
-	{0x1700, 0x1200, &tableVEX2[118], 3, true},
-	// Map 5, 92.
-	{0x1700, 0x200, &tableVEX2[119], 3, true},
-	{0x1700, 0x1200, &tableVEX2[120], 3, true},
-	// Map 5, 93.
-	{0x3700, 0x200, &tableVEX2[121], 2, true},
-	{0x3700, 0x2200, &tableVEX2[122], 3, true},
-	{0x1700, 0x1200, &tableVEX2[123], 3, true},
-	// Map 5, 96.
-	{0x1600, 0x200, &tableVEX2[124], 3, true},
-	{0x1600, 0x1200, &tableVEX2[125], 3, true},
-	// Map 5, 97.
-	{0x1600, 0x200, &tableVEX2[126], 3, true},
-	{0x1600, 0x1200, &tableVEX2[127], 3, true},
-	// Map 5, 98.
-	{0x1600, 0x200, &tableVEX2[128], 3, true},
-	{0x1600, 0x1200, &tableVEX2[129], 3, true},
-	// Map 5, 99.
-	{0x1600, 0x200, &tableVEX2[130], 2, true},
-	{0x1600, 0x1200, &tableVEX2[131], 2, true},
-	// Map 5, 9A.
-	{0x1600, 0x200, &tableVEX2[132], 3, true},
-	{0x1600, 0x1200, &tableVEX2[133], 3, true},
-	// Map 5, 9B.
-	{0x1600, 0x200, &tableVEX2[134], 2, true},
-	{0x1600, 0x1200, &tableVEX2[135], 2, true},
-	// Map 5, 9C.
-	{0x1600, 0x200, &tableVEX2[136], 3, true},
-	{0x1600, 0x1200, &tableVEX2[137], 3, true},
-	// Map 5, 9D.
-	{0x1600, 0x200, &tableVEX2[138], 2, true},
-	{0x1600, 0x1200, &tableVEX2[139], 2, true},
-	// Map 5, 9E.
-	{0x1600, 0x200, &tableVEX2[140], 3, true},
-	{0x1600, 0x1200, &tableVEX2[141], 3, true},
-	// Map 5, 9F.
-	{0x1600, 0x200, &tableVEX2[142], 2, true},
-	{0x1600, 0x1200, &tableVEX2[143], 2, true},
-	// Map 5, A6.
-	{0x1600, 0x200, &tableVEX2[144], 3, true},
-	{0x1600, 0x1200, &tableVEX2[145], 3, true},
-	// Map 5, A7.
-	{0x1600, 0x200, &tableVEX2[146], 3, true},
-	{0x1600, 0x1200, &tableVEX2[147], 3, true},
-	// Map 5, A8.
-	{0x1600, 0x200, &tableVEX2[148], 3, true},
-	{0x1600, 0x1200, &tableVEX2[149], 3, true},
-	// Map 5, A9.
-	{0x1600, 0x200, &tableVEX2[150], 2, true},
-	{0x1600, 0x1200, &tableVEX2[151], 2, true},
-	// Map 5, AA.
-	{0x1600, 0x200, &tableVEX2[152], 3, true},
-	{0x1600, 0x1200, &tableVEX2[153], 3, true},
-	// Map 5, AB.
-	{0x1600, 0x200, &tableVEX2[154], 2, true},
-	{0x1600, 0x1200, &tableVEX2[155], 2, true},
-	// Map 5, AC.
-	{0x1600, 0x200, &tableVEX2[156], 3, true},
-	{0x1600, 0x1200, &tableVEX2[157], 3, true},
-	// Map 5, AD.
-	{0x1600, 0x200, &tableVEX2[158], 2, true},
-	{0x1600, 0x1200, &tableVEX2[159], 2, true},
-	// Map 5, AE.
-	{0x1600, 0x200, &tableVEX2[160], 3, true},
-	{0x1600, 0x1200, &tableVEX2[161], 3, true},
-	// Map 5, AF.
-	{0x1600, 0x200, &tableVEX2[162], 2, true},
-	{0x1600, 0x1200, &tableVEX2[163], 2, true},
-	// Map 5, B6.
-	{0x1600, 0x200, &tableVEX2[164], 3, true},
-	{0x1600, 0x1200, &tableVEX2[165], 3, true},
-	// Map 5, B7.
-	{0x1600, 0x200, &tableVEX2[166], 3, true},
-	{0x1600, 0x1200, &tableVEX2[167], 3, true},
-	// Map 5, B8.
-	{0x1600, 0x200, &tableVEX2[168], 3, true},
-	{0x1600, 0x1200, &tableVEX2[169], 3, true},
-	// Map 5, B9.
-	{0x1600, 0x200, &tableVEX2[170], 2, true},
-	{0x1600, 0x1200, &tableVEX2[171], 2, true},
-	// Map 5, BA.
-	{0x1600, 0x200, &tableVEX2[172], 3, true},
-	{0x1600, 0x1200, &tableVEX2[173], 3, true},
-	// Map 5, BB.
-	{0x1600, 0x200, &tableVEX2[174], 2, true},
-	{0x1600, 0x1200, &tableVEX2[175], 2, true},
-	// Map 5, BC.
-	{0x1600, 0x200, &tableVEX2[176], 3, true},
-	{0x1600, 0x1200, &tableVEX2[177], 3, true},
-	// Map 5, BD.
-	{0x1600, 0x200, &tableVEX2[178], 2, true},
-	{0x1600, 0x1200, &tableVEX2[179], 2, true},
-	// Map 5, BE.
-	{0x1600, 0x200, &tableVEX2[180], 3, true},
-	{0x1600, 0x1200, &tableVEX2[181], 3, true},
-	// Map 5, BF.
-	{0x1600, 0x200, &tableVEX2[182], 2, true},
-	{0x1600, 0x1200, &tableVEX2[183], 2, true},
-	// Map 5, DB.
-	{0x2600, 0x200, &tableVEX2[184], 2, false},
-	// Map 5, DC.
-	{0x2600, 0x200, &tableVEX2[185], 2, true},
-	// Map 5, DD.
-	{0x2600, 0x200, &tableVEX2[186], 2, true},
-	// Map 5, DE.
-	{0x2600, 0x200, &tableVEX2[187], 2, true},
-	// Map 5, DF.
-	{0x2600, 0x200, &tableVEX2[188], 2, true},
-	// Map 5, F2.
-	{0x2600, 0x0, &tableVEX2[189], 0, true},
-	// Map 5, F3.
-	{0x2638, 0x8, &tableVEX2[190], 0, true},
-	{0x2638, 0x10, &tableVEX2[191], 0, true},
-	{0x2638, 0x18, &tableVEX2[192], 0, true},
-	// Map 5, F5.
-	{0x2600, 0x0, &tableVEX2[193], 0, true},
-	{0x2600, 0x400, &tableVEX2[194], 0, true},
-	{0x2600, 0x600, &tableVEX2[195], 0, true},
-	// Map 5, F6.
-	{0x2600, 0x600, &tableVEX2[196], 0, true},
-	// Map 5, F7.
-	{0x2600, 0x0, &tableVEX2[197], 0, true},
-	{0x2600, 0x200, &tableVEX2[198], 0, true},
-	{0x2600, 0x400, &tableVEX2[199], 0, true},
-	{0x2600, 0x600, &tableVEX2[200], 0, true},
-	// Map 6, 00.
-	{0x3600, 0x3200, &tableVEX3[0], 3, false},
-	// Map 6, 01.
-	{0x3600, 0x3200, &tableVEX3[1], 3, false},
-	// Map 6, 02.
-	{0x1600, 0x200, &tableVEX3[2], 3, true},
-	// Map 6, 04.
-	{0x1600, 0x200, &tableVEX3[3], 3, false},
-	// Map 6, 05.
-	{0x1600, 0x200, &tableVEX3[4], 3, false},
-	// Map 6, 06.
-	{0x3600, 0x2200, &tableVEX3[5], 3, true},
-	// Map 6, 08.
-	{0x600, 0x200, &tableVEX3[6], 3, false},
-	// Map 6, 09.
-	{0x600, 0x200, &tableVEX3[7], 3, false},
-	// Map 6, 0A.
-	{0x600, 0x200, &tableVEX3[8], 2, true},
-	// Map 6, 0B.
-	{0x600, 0x200, &tableVEX3[9], 2, true},
-	// Map 6, 0C.
-	{0x600, 0x200, &tableVEX3[10], 3, true},
-	// Map 6, 0D.
-	{0x600, 0x200, &tableVEX3[11], 3, true},
-	// Map 6, 0E.
-	{0x2600, 0x200, &tableVEX3[12], 3, true},
-	{0x2600, 0x2200, &tableVEX3[13], 3, true},
-	// Map 6, 0F.
-	{0x2600, 0x200, &tableVEX3[14], 3, true},
-	{0x2600, 0x2200, &tableVEX3[15], 3, true},
-	// Map 6, 14.
-	{0x2600, 0x200, &tableVEX3[16], 2, false},
-	// Map 6, 15.
-	{0x2600, 0x200, &tableVEX3[17], 2, false},
-	// Map 6, 16.
-	{0x3e00, 0x1200, &tableVEX3[19], 2, false},
-	{0x3e00, 0x1a00, &tableVEX3[20], 2, false},
-	{0x3600, 0x200, &tableVEX3[18], 2, false},
-	// Map 6, 17.
-	{0x2600, 0x200, &tableVEX3[21], 2, false},
-	// Map 6, 18.
-	{0x3600, 0x2200, &tableVEX3[22], 3, true},
-	// Map 6, 19.
-	{0x3600, 0x2200, &tableVEX3[23], 3, false},
-	// Map 6, 1D.
-	{0x1600, 0x200, &tableVEX3[24], 3, false},
-	// Map 6, 20.
-	{0x2600, 0x200, &tableVEX3[25], 2, true},
-	// Map 6, 21.
-	{0x2600, 0x200, &tableVEX3[26], 2, true},
-	// Map 6, 22.
-	{0x3e00, 0x1200, &tableVEX3[28], 2, true},
-	{0x3e00, 0x1a00, &tableVEX3[29], 2, true},
-	{0x3600, 0x200, &tableVEX3[27], 2, true},
-	// Map 6, 38.
-	{0x3600, 0x2200, &tableVEX3[30], 3, true},
-	// Map 6, 39.
-	{0x3600, 0x2200, &tableVEX3[31], 3, false},
-	// Map 6, 40.
-	{0x600, 0x200, &tableVEX3[32], 3, true},
-	// Map 6, 41.
-	{0x2600, 0x200, &tableVEX3[33], 2, true},
-	// Map 6, 42.
-	{0x2600, 0x200, &tableVEX3[34], 3, true},
-	{0x2600, 0x2200, &tableVEX3[35], 3, true},
-	// Map 6, 44.
-	{0x2600, 0x200, &tableVEX3[36], 2, true},
-	// Map 6, 46.
-	{0x3600, 0x2200, &tableVEX3[37], 3, true},
-	// Map 6, 4A.
-	{0x1600, 0x200, &tableVEX3[38], 3, true},
-	// Map 6, 4B.
-	{0x1600, 0x200, &tableVEX3[39], 3, true},
-	// Map 6, 4C.
-	{0x3600, 0x200, &tableVEX3[40], 3, true},
-	{0x3600, 0x2200, &tableVEX3[41], 3, true},
-	// Map 6, 60.
-	{0x2600, 0x200, &tableVEX3[42], 2, false},
-	// Map 6, 61.
-	{0x2600, 0x200, &tableVEX3[43], 2, false},
-	// Map 6, 62.
-	{0x2600, 0x200, &tableVEX3[44], 2, false},
-	// Map 6, 63.
-	{0x2600, 0x200, &tableVEX3[45], 2, false},
-	// Map 6, DF.
-	{0x2600, 0x200, &tableVEX3[46], 2, false},
-	// Map 6, F0.
-	{0x2600, 0x600, &tableVEX3[47], 0, false},
+	{0x0, 0x0, &tableOneByte[0], 0, false}, {0x0, 0x0, &tableOneByte[1], 0, false}, {0x0, 0x0, &tableOneByte[2], 0, false},
+	{0x0, 0x0, &tableOneByte[3], 0, false}, {0x0, 0x0, &tableOneByte[4], 0, false}, {0x0, 0x0, &tableOneByte[5], 0, false},
+	{0x800, 0x0, &tableOneByte[48], 0, false}, {0x800, 0x0, &tableOneByte[49], 0, false}, {0x0, 0x0, &tableOneByte[6], 0, false},
+	{0x0, 0x0, &tableOneByte[7], 0, false}, {0x0, 0x0, &tableOneByte[8], 0, false}, {0x0, 0x0, &tableOneByte[9], 0, false},
+	{0x0, 0x0, &tableOneByte[10], 0, false}, {0x0, 0x0, &tableOneByte[11], 0, false}, {0x800, 0x0, &tableOneByte[50], 0, false},
+	{0x0, 0x0, &tableOneByte[12], 0, false}, {0x0, 0x0, &tableOneByte[13], 0, false}, {0x0, 0x0, &tableOneByte[14], 0, false},
+	{0x0, 0x0, &tableOneByte[15], 0, false}, {0x0, 0x0, &tableOneByte[16], 0, false}, {0x0, 0x0, &tableOneByte[17], 0, false},
+	{0x800, 0x0, &tableOneByte[51], 0, false}, {0x800, 0x0, &tableOneByte[52], 0, false}, {0x0, 0x0, &tableOneByte[18], 0, false},
+	{0x0, 0x0, &tableOneByte[19], 0, false}, {0x0, 0x0, &tableOneByte[20], 0, false}, {0x0, 0x0, &tableOneByte[21], 0, false},
+	{0x0, 0x0, &tableOneByte[22], 0, false}, {0x0, 0x0, &tableOneByte[23], 0, false}, {0x800, 0x0, &tableOneByte[53], 0, false},
+	{0x800, 0x0, &tableOneByte[54], 0, false}, {0x0, 0x0, &tableOneByte[24], 0, false}, {0x0, 0x0, &tableOneByte[25], 0, false},
+	{0x0, 0x0, &tableOneByte[26], 0, false}, {0x0, 0x0, &tableOneByte[27], 0, false}, {0x0, 0x0, &tableOneByte[28], 0, false},
+	{0x0, 0x0, &tableOneByte[29], 0, false}, {0x800, 0x0, &tableOneByte[55], 0, false}, {0x0, 0x0, &tableOneByte[30], 0, false},
+	{0x0, 0x0, &tableOneByte[31], 0, false}, {0x0, 0x0, &tableOneByte[32], 0, false}, {0x0, 0x0, &tableOneByte[33], 0, false},
+	{0x0, 0x0, &tableOneByte[34], 0, false}, {0x0, 0x0, &tableOneByte[35], 0, false}, {0x800, 0x0, &tableOneByte[56], 0, false},
+	{0x0, 0x0, &tableOneByte[36], 0, false}, {0x0, 0x0, &tableOneByte[37], 0, false}, {0x0, 0x0, &tableOneByte[38], 0, false},
+	{0x0, 0x0, &tableOneByte[39], 0, false}, {0x0, 0x0, &tableOneByte[40], 0, false}, {0x0, 0x0, &tableOneByte[41], 0, false},
+	{0x800, 0x0, &tableOneByte[57], 0, false}, {0x0, 0x0, &tableOneByte[42], 0, false}, {0x0, 0x0, &tableOneByte[43], 0, false},
+	{0x0, 0x0, &tableOneByte[44], 0, false}, {0x0, 0x0, &tableOneByte[45], 0, false}, {0x0, 0x0, &tableOneByte[46], 0, false},
+	{0x0, 0x0, &tableOneByte[47], 0, false}, {0x800, 0x0, &tableOneByte[58], 0, false}, {0x800, 0x0, &tableOneByte[59], 0, false},
+	{0x800, 0x0, &tableOneByte[60], 0, false}, {0x0, 0x0, &tableOneByte[61], 0, false}, {0x0, 0x0, &tableOneByte[62], 0, false},
+	{0x800, 0x0, &tableOneByte[63], 0, false}, {0x800, 0x0, &tableOneByte[64], 0, false}, {0x900, 0x0, &tableOneByte[65], 0, false},
+	{0x800, 0x0, &tableOneByte[66], 0, false}, {0x800, 0x800, &tableOneByte[67], 0, false}, {0x0, 0x0, &tableOneByte[68], 0, false},
+	{0x0, 0x0, &tableOneByte[69], 0, false}, {0x0, 0x0, &tableOneByte[70], 0, false}, {0x0, 0x0, &tableOneByte[71], 0, false},
+	{0x0, 0x0, &tableOneByte[72], 0, false}, {0x0, 0x0, &tableOneByte[73], 0, false}, {0x0, 0x0, &tableOneByte[74], 0, false},
+	{0x0, 0x0, &tableOneByte[75], 0, false}, {0x0, 0x0, &tableOneByte[76], 0, false}, {0x0, 0x0, &tableOneByte[77], 0, false},
+	{0x0, 0x0, &tableOneByte[78], 0, false}, {0x0, 0x0, &tableOneByte[79], 0, false}, {0x0, 0x0, &tableOneByte[80], 0, false},
+	{0x0, 0x0, &tableOneByte[81], 0, false}, {0x0, 0x0, &tableOneByte[82], 0, false}, {0x0, 0x0, &tableOneByte[83], 0, false},
+	{0x0, 0x0, &tableOneByte[84], 0, false}, {0x0, 0x0, &tableOneByte[85], 0, false}, {0x0, 0x0, &tableOneByte[86], 0, false},
+	{0x0, 0x0, &tableOneByte[87], 0, false}, {0x0, 0x0, &tableOneByte[88], 0, false}, {0x0, 0x0, &tableOneByte[89], 0, false},
+	{0x0, 0x0, &tableOneByte[90], 0, false}, {0x0, 0x0, &tableOneByte[91], 0, false}, {0x38, 0x0, &tableOneByte[92], 0, false},
+	{0x38, 0x8, &tableOneByte[93], 0, false}, {0x38, 0x10, &tableOneByte[94], 0, false}, {0x38, 0x18, &tableOneByte[95], 0, false},
+	{0x38, 0x20, &tableOneByte[96], 0, false}, {0x38, 0x28, &tableOneByte[97], 0, false}, {0x38, 0x30, &tableOneByte[98], 0, false},
+	{0x38, 0x38, &tableOneByte[99], 0, false}, {0x38, 0x0, &tableOneByte[100], 0, false}, {0x38, 0x8, &tableOneByte[101], 0, false},
+	{0x38, 0x10, &tableOneByte[102], 0, false}, {0x38, 0x18, &tableOneByte[103], 0, false},
+	{0x38, 0x20, &tableOneByte[104], 0, false}, {0x38, 0x28, &tableOneByte[105], 0, false},
+	{0x38, 0x30, &tableOneByte[106], 0, false}, {0x38, 0x38, &tableOneByte[107], 0, false},
+	{0x838, 0x0, &tableOneByte[108], 0, false}, {0x838, 0x8, &tableOneByte[109], 0, false},
+	{0x838, 0x10, &tableOneByte[110], 0, false}, {0x838, 0x18, &tableOneByte[111], 0, false},
+	{0x838, 0x20, &tableOneByte[112], 0, false}, {0x838, 0x28, &tableOneByte[113], 0, false},
+	{0x838, 0x30, &tableOneByte[114], 0, false}, {0x838, 0x38, &tableOneByte[115], 0, false},
+	{0x38, 0x0, &tableOneByte[116], 0, false}, {0x38, 0x8, &tableOneByte[117], 0, false}, {0x38, 0x10, &tableOneByte[118], 0, false},
+	{0x38, 0x18, &tableOneByte[119], 0, false}, {0x38, 0x20, &tableOneByte[120], 0, false},
+	{0x38, 0x28, &tableOneByte[121], 0, false}, {0x38, 0x30, &tableOneByte[122], 0, false},
+	{0x38, 0x38, &tableOneByte[123], 0, false}, {0x0, 0x0, &tableOneByte[124], 0, false}, {0x0, 0x0, &tableOneByte[125], 0, false},
+	{0x0, 0x0, &tableOneByte[126], 0, false}, {0x0, 0x0, &tableOneByte[127], 0, false}, {0x0, 0x0, &tableOneByte[128], 0, false},
+	{0x0, 0x0, &tableOneByte[129], 0, false}, {0x0, 0x0, &tableOneByte[130], 0, false}, {0x0, 0x0, &tableOneByte[131], 0, false},
+	{0x0, 0x0, &tableOneByte[132], 0, false}, {0x100, 0x0, &tableOneByte[133], 0, false}, {0x0, 0x0, &tableOneByte[134], 0, false},
+	{0x38, 0x0, &tableOneByte[135], 0, false}, {0x40600, 0x400, &tableOneByte[137], 0, false},
+	{0x40000, 0x0, &tableOneByte[136], 0, false}, {0x0, 0x0, &tableOneByte[138], 0, false}, {0x0, 0x0, &tableOneByte[138], 0, false},
+	{0xc000, 0x0, &tableOneByte[139], 0, false}, {0xc000, 0x4000, &tableOneByte[140], 0, false},
+	{0xc000, 0x8000, &tableOneByte[141], 0, false}, {0xc000, 0x0, &tableOneByte[142], 0, false},
+	{0xc000, 0x4000, &tableOneByte[143], 0, false}, {0xc000, 0x8000, &tableOneByte[144], 0, false},
+	{0x800, 0x0, &tableOneByte[145], 0, false}, {0x0, 0x0, &tableOneByte[146], 0, false}, {0x0, 0x0, &tableOneByte[147], 0, false},
+	{0x0, 0x0, &tableOneByte[148], 0, false}, {0x0, 0x0, &tableOneByte[149], 0, false}, {0x0, 0x0, &tableOneByte[150], 0, false},
+	{0x0, 0x0, &tableOneByte[151], 0, false}, {0x0, 0x0, &tableOneByte[152], 0, false}, {0x0, 0x0, &tableOneByte[153], 0, false},
+	{0x0, 0x0, &tableOneByte[154], 0, false}, {0x0, 0x0, &tableOneByte[155], 0, false}, {0x0, 0x0, &tableOneByte[156], 0, false},
+	{0x0, 0x0, &tableOneByte[157], 0, false}, {0x0, 0x0, &tableOneByte[158], 0, false}, {0x0, 0x0, &tableOneByte[159], 0, false},
+	{0x0, 0x0, &tableOneByte[160], 0, false}, {0x0, 0x0, &tableOneByte[161], 0, false}, {0x0, 0x0, &tableOneByte[162], 0, false},
+	{0x0, 0x0, &tableOneByte[163], 0, false}, {0x0, 0x0, &tableOneByte[164], 0, false}, {0x0, 0x0, &tableOneByte[165], 0, false},
+	{0x0, 0x0, &tableOneByte[166], 0, false}, {0x0, 0x0, &tableOneByte[167], 0, false}, {0x0, 0x0, &tableOneByte[168], 0, false},
+	{0x38, 0x0, &tableOneByte[169], 0, false}, {0x38, 0x8, &tableOneByte[170], 0, false}, {0x38, 0x10, &tableOneByte[171], 0, false},
+	{0x38, 0x18, &tableOneByte[172], 0, false}, {0x38, 0x20, &tableOneByte[173], 0, false},
+	{0x38, 0x28, &tableOneByte[174], 0, false}, {0x38, 0x30, &tableOneByte[175], 0, false},
+	{0x38, 0x38, &tableOneByte[176], 0, false}, {0x38, 0x0, &tableOneByte[177], 0, false}, {0x38, 0x8, &tableOneByte[178], 0, false},
+	{0x38, 0x10, &tableOneByte[179], 0, false}, {0x38, 0x18, &tableOneByte[180], 0, false},
+	{0x38, 0x20, &tableOneByte[181], 0, false}, {0x38, 0x28, &tableOneByte[182], 0, false},
+	{0x38, 0x30, &tableOneByte[183], 0, false}, {0x38, 0x38, &tableOneByte[184], 0, false}, {0x0, 0x0, &tableOneByte[217], 0, false},
+	{0x0, 0x0, &tableOneByte[218], 0, false}, {0x900, 0x0, &tableOneByte[219], 0, false}, {0x900, 0x0, &tableOneByte[220], 0, false},
+	{0x38, 0x0, &tableOneByte[221], 0, false}, {0x38, 0x0, &tableOneByte[222], 0, false}, {0x0, 0x0, &tableOneByte[223], 0, false},
+	{0x0, 0x0, &tableOneByte[224], 0, false}, {0x0, 0x0, &tableOneByte[225], 0, false}, {0x0, 0x0, &tableOneByte[226], 0, false},
+	{0x0, 0x0, &tableOneByte[227], 0, false}, {0x0, 0x0, &tableOneByte[228], 0, false}, {0x800, 0x0, &tableOneByte[229], 0, false},
+	{0x0, 0x0, &tableOneByte[230], 0, false}, {0x38, 0x0, &tableOneByte[185], 0, false}, {0x38, 0x8, &tableOneByte[186], 0, false},
+	{0x38, 0x10, &tableOneByte[187], 0, false}, {0x38, 0x18, &tableOneByte[188], 0, false},
+	{0x38, 0x20, &tableOneByte[189], 0, false}, {0x38, 0x28, &tableOneByte[190], 0, false},
+	{0x38, 0x30, &tableOneByte[191], 0, false}, {0x38, 0x38, &tableOneByte[192], 0, false}, {0x38, 0x0, &tableOneByte[193], 0, false},
+	{0x38, 0x8, &tableOneByte[194], 0, false}, {0x38, 0x10, &tableOneByte[195], 0, false}, {0x38, 0x18, &tableOneByte[196], 0, false},
+	{0x38, 0x20, &tableOneByte[197], 0, false}, {0x38, 0x28, &tableOneByte[198], 0, false},
+	{0x38, 0x30, &tableOneByte[199], 0, false}, {0x38, 0x38, &tableOneByte[200], 0, false}, {0x38, 0x0, &tableOneByte[201], 0, false},
+	{0x38, 0x8, &tableOneByte[202], 0, false}, {0x38, 0x10, &tableOneByte[203], 0, false}, {0x38, 0x18, &tableOneByte[204], 0, false},
+	{0x38, 0x20, &tableOneByte[205], 0, false}, {0x38, 0x28, &tableOneByte[206], 0, false},
+	{0x38, 0x30, &tableOneByte[207], 0, false}, {0x38, 0x38, &tableOneByte[208], 0, false}, {0x38, 0x0, &tableOneByte[209], 0, false},
+	{0x38, 0x8, &tableOneByte[210], 0, false}, {0x38, 0x10, &tableOneByte[211], 0, false}, {0x38, 0x18, &tableOneByte[212], 0, false},
+	{0x38, 0x20, &tableOneByte[213], 0, false}, {0x38, 0x28, &tableOneByte[214], 0, false},
+	{0x38, 0x30, &tableOneByte[215], 0, false}, {0x38, 0x38, &tableOneByte[216], 0, false},
+	{0x800, 0x0, &tableOneByte[231], 0, false}, {0x800, 0x0, &tableOneByte[232], 0, false},
+	{0x800, 0x0, &tableOneByte[233], 0, false}, {0x0, 0x0, &tableOneByte[234], 0, false}, {0x138, 0x0, &tableX87[0], 0, false},
+	{0x138, 0x8, &tableX87[1], 0, false}, {0x138, 0x10, &tableX87[2], 0, false}, {0x138, 0x18, &tableX87[3], 0, false},
+	{0x138, 0x20, &tableX87[4], 0, false}, {0x138, 0x28, &tableX87[5], 0, false}, {0x138, 0x30, &tableX87[6], 0, false},
+	{0x138, 0x38, &tableX87[7], 0, false}, {0x138, 0x100, &tableX87[8], 0, false}, {0x138, 0x108, &tableX87[9], 0, false},
+	{0x138, 0x110, &tableX87[10], 0, false}, {0x138, 0x118, &tableX87[11], 0, false}, {0x138, 0x120, &tableX87[12], 0, false},
+	{0x138, 0x128, &tableX87[13], 0, false}, {0x138, 0x130, &tableX87[14], 0, false}, {0x138, 0x138, &tableX87[15], 0, false},
+	{0x1ff, 0x1d0, &tableX87[25], 0, false}, {0x1ff, 0x1e0, &tableX87[27], 0, false}, {0x1ff, 0x1e1, &tableX87[28], 0, false},
+	{0x1ff, 0x1e4, &tableX87[29], 0, false}, {0x1ff, 0x1e5, &tableX87[30], 0, false}, {0x1ff, 0x1e8, &tableX87[31], 0, false},
+	{0x1ff, 0x1e9, &tableX87[32], 0, false}, {0x1ff, 0x1ea, &tableX87[33], 0, false}, {0x1ff, 0x1eb, &tableX87[34], 0, false},
+	{0x1ff, 0x1ec, &tableX87[35], 0, false}, {0x1ff, 0x1ed, &tableX87[36], 0, false}, {0x1ff, 0x1ee, &tableX87[37], 0, false},
+	{0x1ff, 0x1f0, &tableX87[38], 0, false}, {0x1ff, 0x1f1, &tableX87[39], 0, false}, {0x1ff, 0x1f2, &tableX87[40], 0, false},
+	{0x1ff, 0x1f3, &tableX87[41], 0, false}, {0x1ff, 0x1f4, &tableX87[42], 0, false}, {0x1ff, 0x1f5, &tableX87[43], 0, false},
+	{0x1ff, 0x1f6, &tableX87[44], 0, false}, {0x1ff, 0x1f7, &tableX87[45], 0, false}, {0x1ff, 0x1f8, &tableX87[46], 0, false},
+	{0x1ff, 0x1f9, &tableX87[47], 0, false}, {0x1ff, 0x1fa, &tableX87[48], 0, false}, {0x1ff, 0x1fb, &tableX87[49], 0, false},
+	{0x1ff, 0x1fc, &tableX87[50], 0, false}, {0x1ff, 0x1fd, &tableX87[51], 0, false}, {0x1ff, 0x1fe, &tableX87[52], 0, false},
+	{0x1ff, 0x1ff, &tableX87[53], 0, false}, {0x138, 0x0, &tableX87[16], 0, false}, {0x138, 0x10, &tableX87[17], 0, false},
+	{0x138, 0x18, &tableX87[18], 0, false}, {0x138, 0x20, &tableX87[19], 0, false}, {0x138, 0x28, &tableX87[20], 0, false},
+	{0x138, 0x30, &tableX87[21], 0, false}, {0x138, 0x38, &tableX87[22], 0, false}, {0x138, 0x100, &tableX87[23], 0, false},
+	{0x138, 0x108, &tableX87[24], 0, false}, {0x138, 0x118, &tableX87[26], 0, false}, {0x1ff, 0x1e9, &tableX87[66], 0, false},
+	{0x138, 0x0, &tableX87[54], 0, false}, {0x138, 0x8, &tableX87[55], 0, false}, {0x138, 0x10, &tableX87[56], 0, false},
+	{0x138, 0x18, &tableX87[57], 0, false}, {0x138, 0x20, &tableX87[58], 0, false}, {0x138, 0x28, &tableX87[59], 0, false},
+	{0x138, 0x30, &tableX87[60], 0, false}, {0x138, 0x38, &tableX87[61], 0, false}, {0x138, 0x100, &tableX87[62], 0, false},
+	{0x138, 0x108, &tableX87[63], 0, false}, {0x138, 0x110, &tableX87[64], 0, false}, {0x138, 0x118, &tableX87[65], 0, false},
+	{0x1ff, 0x1e0, &tableX87[77], 0, false}, {0x1ff, 0x1e1, &tableX87[78], 0, false}, {0x1ff, 0x1e2, &tableX87[79], 0, false},
+	{0x1ff, 0x1e3, &tableX87[80], 0, false}, {0x1ff, 0x1e4, &tableX87[81], 0, false}, {0x138, 0x0, &tableX87[67], 0, false},
+	{0x138, 0x8, &tableX87[68], 0, false}, {0x138, 0x10, &tableX87[69], 0, false}, {0x138, 0x18, &tableX87[70], 0, false},
+	{0x138, 0x28, &tableX87[71], 0, false}, {0x138, 0x38, &tableX87[72], 0, false}, {0x138, 0x100, &tableX87[73], 0, false},
+	{0x138, 0x108, &tableX87[74], 0, false}, {0x138, 0x110, &tableX87[75], 0, false}, {0x138, 0x118, &tableX87[76], 0, false},
+	{0x138, 0x128, &tableX87[82], 0, false}, {0x138, 0x130, &tableX87[83], 0, false}, {0x138, 0x0, &tableX87[84], 0, false},
+	{0x138, 0x8, &tableX87[85], 0, false}, {0x138, 0x10, &tableX87[86], 0, false}, {0x138, 0x18, &tableX87[87], 0, false},
+	{0x138, 0x20, &tableX87[88], 0, false}, {0x138, 0x28, &tableX87[89], 0, false}, {0x138, 0x30, &tableX87[90], 0, false},
+	{0x138, 0x38, &tableX87[91], 0, false}, {0x138, 0x100, &tableX87[92], 0, false}, {0x138, 0x108, &tableX87[93], 0, false},
+	{0x138, 0x110, &tableX87[94], 0, false}, {0x138, 0x118, &tableX87[95], 0, false}, {0x138, 0x120, &tableX87[96], 0, false},
+	{0x138, 0x128, &tableX87[97], 0, false}, {0x138, 0x130, &tableX87[98], 0, false}, {0x138, 0x138, &tableX87[99], 0, false},
+	{0x138, 0x0, &tableX87[100], 0, false}, {0x138, 0x8, &tableX87[101], 0, false}, {0x138, 0x10, &tableX87[102], 0, false},
+	{0x138, 0x18, &tableX87[103], 0, false}, {0x138, 0x20, &tableX87[104], 0, false}, {0x138, 0x30, &tableX87[105], 0, false},
+	{0x138, 0x38, &tableX87[106], 0, false}, {0x138, 0x100, &tableX87[107], 0, false}, {0x138, 0x108, &tableX87[108], 0, false},
+	{0x138, 0x110, &tableX87[109], 0, false}, {0x138, 0x118, &tableX87[110], 0, false}, {0x138, 0x120, &tableX87[111], 0, false},
+	{0x138, 0x128, &tableX87[112], 0, false}, {0x1ff, 0x1d9, &tableX87[124], 0, false}, {0x138, 0x0, &tableX87[113], 0, false},
+	{0x138, 0x8, &tableX87[114], 0, false}, {0x138, 0x10, &tableX87[115], 0, false}, {0x138, 0x18, &tableX87[116], 0, false},
+	{0x138, 0x20, &tableX87[117], 0, false}, {0x138, 0x28, &tableX87[118], 0, false}, {0x138, 0x30, &tableX87[119], 0, false},
+	{0x138, 0x38, &tableX87[120], 0, false}, {0x138, 0x100, &tableX87[121], 0, false}, {0x138, 0x108, &tableX87[122], 0, false},
+	{0x138, 0x110, &tableX87[123], 0, false}, {0x138, 0x120, &tableX87[125], 0, false}, {0x138, 0x128, &tableX87[126], 0, false},
+	{0x138, 0x130, &tableX87[127], 0, false}, {0x138, 0x138, &tableX87[128], 0, false}, {0x1ff, 0x1e0, &tableX87[141], 0, false},
+	{0x138, 0x0, &tableX87[129], 0, false}, {0x138, 0x8, &tableX87[130], 0, false}, {0x138, 0x10, &tableX87[131], 0, false},
+	{0x138, 0x18, &tableX87[132], 0, false}, {0x138, 0x20, &tableX87[133], 0, false}, {0x138, 0x28, &tableX87[134], 0, false},
+	{0x138, 0x30, &tableX87[135], 0, false}, {0x138, 0x38, &tableX87[136], 0, false}, {0x138, 0x100, &tableX87[137], 0, false},
+	{0x138, 0x108, &tableX87[138], 0, false}, {0x138, 0x110, &tableX87[139], 0, false}, {0x138, 0x118, &tableX87[140], 0, false},
+	{0x138, 0x128, &tableX87[142], 0, false}, {0x138, 0x130, &tableX87[143], 0, false}, {0x0, 0x0, &tableOneByte[235], 0, false},
+	{0x0, 0x0, &tableOneByte[236], 0, false}, {0x0, 0x0, &tableOneByte[237], 0, false}, {0x30800, 0x0, &tableOneByte[238], 0, false},
+	{0x30800, 0x20800, &tableOneByte[240], 0, false}, {0x30000, 0x10000, &tableOneByte[239], 0, false},
+	{0x0, 0x0, &tableOneByte[241], 0, false}, {0x0, 0x0, &tableOneByte[242], 0, false}, {0x0, 0x0, &tableOneByte[243], 0, false},
+	{0x0, 0x0, &tableOneByte[244], 0, false}, {0x0, 0x0, &tableOneByte[245], 0, false}, {0x0, 0x0, &tableOneByte[246], 0, false},
+	{0x800, 0x0, &tableOneByte[247], 0, false}, {0x0, 0x0, &tableOneByte[248], 0, false}, {0x0, 0x0, &tableOneByte[249], 0, false},
+	{0x0, 0x0, &tableOneByte[250], 0, false}, {0x0, 0x0, &tableOneByte[251], 0, false}, {0x0, 0x0, &tableOneByte[252], 0, false},
+	{0x0, 0x0, &tableOneByte[253], 0, false}, {0x0, 0x0, &tableOneByte[254], 0, false}, {0x0, 0x0, &tableOneByte[255], 0, false},
+	{0x38, 0x0, &tableOneByte[262], 0, false}, {0x38, 0x8, &tableOneByte[263], 0, false}, {0x38, 0x10, &tableOneByte[264], 0, false},
+	{0x38, 0x18, &tableOneByte[265], 0, false}, {0x38, 0x20, &tableOneByte[266], 0, false},
+	{0x38, 0x28, &tableOneByte[267], 0, false}, {0x38, 0x30, &tableOneByte[268], 0, false},
+	{0x38, 0x38, &tableOneByte[269], 0, false}, {0x38, 0x0, &tableOneByte[270], 0, false}, {0x38, 0x8, &tableOneByte[271], 0, false},
+	{0x38, 0x10, &tableOneByte[272], 0, false}, {0x38, 0x18, &tableOneByte[273], 0, false},
+	{0x38, 0x20, &tableOneByte[274], 0, false}, {0x38, 0x28, &tableOneByte[275], 0, false},
+	{0x38, 0x30, &tableOneByte[276], 0, false}, {0x38, 0x38, &tableOneByte[277], 0, false}, {0x0, 0x0, &tableOneByte[256], 0, false},
+	{0x0, 0x0, &tableOneByte[257], 0, false}, {0x0, 0x0, &tableOneByte[258], 0, false}, {0x0, 0x0, &tableOneByte[259], 0, false},
+	{0x0, 0x0, &tableOneByte[260], 0, false}, {0x0, 0x0, &tableOneByte[261], 0, false}, {0x38, 0x0, &tableOneByte[278], 0, false},
+	{0x38, 0x8, &tableOneByte[279], 0, false}, {0x138, 0x18, &tableOneByte[283], 0, false},
+	{0x138, 0x28, &tableOneByte[285], 0, false}, {0x38, 0x0, &tableOneByte[280], 0, false}, {0x38, 0x8, &tableOneByte[281], 0, false},
+	{0x38, 0x10, &tableOneByte[282], 0, false}, {0x38, 0x20, &tableOneByte[284], 0, false},
+	{0x38, 0x30, &tableOneByte[286], 0, false}, {0x38, 0x0, &table0F[0], 0, false}, {0x38, 0x8, &table0F[1], 0, false},
+	{0x38, 0x10, &table0F[2], 0, false}, {0x38, 0x18, &table0F[3], 0, false}, {0x38, 0x20, &table0F[4], 0, false},
+	{0x38, 0x28, &table0F[5], 0, false}, {0x7ff, 0x1c1, &table0F[13], 0, false}, {0x7ff, 0x1c8, &table0F[14], 0, false},
+	{0x7ff, 0x1c9, &table0F[15], 0, false}, {0x7ff, 0x1ca, &table0F[16], 0, false}, {0x7ff, 0x1cb, &table0F[17], 0, false},
+	{0x7ff, 0x1d0, &table0F[18], 0, false}, {0x7ff, 0x1d1, &table0F[19], 0, false}, {0x7ff, 0x1d9, &table0F[20], 0, false},
+	{0x9ff, 0x9f8, &table0F[21], 0, false}, {0x1ff, 0x1f9, &table0F[22], 0, false}, {0x138, 0x0, &table0F[6], 0, false},
+	{0x138, 0x8, &table0F[7], 0, false}, {0x138, 0x10, &table0F[8], 0, false}, {0x138, 0x18, &table0F[9], 0, false},
+	{0x138, 0x38, &table0F[12], 0, false}, {0x38, 0x20, &table0F[10], 0, false}, {0x38, 0x30, &table0F[11], 0, false},
+	{0x0, 0x0, &table0F[23], 0, false}, {0x0, 0x0, &table0F[24], 0, false}, {0x800, 0x800, &table0F[25], 0, false},
+	{0x0, 0x0, &table0F[26], 0, false}, {0x800, 0x800, &table0F[27], 0, false}, {0x0, 0x0, &table0F[28], 0, false},
+	{0x0, 0x0, &table0F[29], 0, false}, {0x0, 0x0, &table0F[30], 0, false}, {0x138, 0x0, &table0F[31], 0, false},
+	{0x138, 0x8, &table0F[32], 0, false}, {0x0, 0x0, &table0F[33], 0, false}, {0x600, 0x0, &table0FFloat[0], 2, false},
+	{0x600, 0x200, &table0FFloat[1], 2, false}, {0x600, 0x400, &table0FFloat[2], 2, false},
+	{0x600, 0x600, &table0FFloat[3], 2, false}, {0x600, 0x0, &table0FFloat[4], 2, false}, {0x600, 0x200, &table0FFloat[5], 2, false},
+	{0x600, 0x400, &table0FFloat[6], 2, false}, {0x600, 0x600, &table0FFloat[7], 2, false}, {0x700, 0x0, &table0FFloat[8], 2, false},
+	{0x700, 0x100, &table0FFloat[9], 2, false}, {0x700, 0x200, &table0FFloat[10], 2, false},
+	{0x600, 0x400, &table0FFloat[11], 2, false}, {0x600, 0x600, &table0FFloat[12], 2, false},
+	{0x700, 0x0, &table0FFloat[13], 2, false}, {0x700, 0x200, &table0FFloat[14], 2, false}, {0x600, 0x0, &table0FFloat[15], 2, false},
+	{0x600, 0x200, &table0FFloat[16], 2, false}, {0x600, 0x0, &table0FFloat[17], 2, false},
+	{0x600, 0x200, &table0FFloat[18], 2, false}, {0x700, 0x0, &table0FFloat[19], 2, false},
+	{0x700, 0x100, &table0FFloat[20], 2, false}, {0x700, 0x200, &table0FFloat[21], 2, false},
+	{0x600, 0x400, &table0FFloat[22], 2, false}, {0x700, 0x0, &table0FFloat[23], 2, false},
+	{0x700, 0x200, &table0FFloat[24], 2, false}, {0x138, 0x0, &table0F[34], 0, false}, {0x138, 0x8, &table0F[35], 0, false},
+	{0x138, 0x10, &table0F[36], 0, false}, {0x138, 0x18, &table0F[37], 0, false}, {0x0, 0x0, &table0F[38], 0, false},
+	{0x0, 0x0, &table0F[39], 0, false}, {0x0, 0x0, &table0F[40], 0, false}, {0x0, 0x0, &table0F[41], 0, false},
+	{0x0, 0x0, &table0F[42], 0, false}, {0x0, 0x0, &table0F[43], 0, false}, {0x7ff, 0x5fa, &table0F[45], 0, false},
+	{0x7ff, 0x5fb, &table0F[46], 0, false}, {0x0, 0x0, &table0F[44], 0, false}, {0x0, 0x0, &table0F[47], 0, false},
+	{0x0, 0x0, &table0F[48], 0, false}, {0x0, 0x0, &table0F[49], 0, false}, {0x0, 0x0, &table0F[50], 0, false},
+	{0x0, 0x0, &table0F[51], 0, false}, {0x600, 0x0, &table0FFloat[25], 2, false}, {0x600, 0x200, &table0FFloat[26], 2, false},
+	{0x600, 0x0, &table0FFloat[27], 2, false}, {0x600, 0x200, &table0FFloat[28], 2, false}, {0x600, 0x0, &table0FFloat[29], 2, false},
+	{0x600, 0x200, &table0FFloat[30], 2, false}, {0x600, 0x400, &table0FFloat[31], 2, false},
+	{0x600, 0x600, &table0FFloat[32], 2, false}, {0x700, 0x0, &table0FFloat[33], 2, false},
+	{0x700, 0x200, &table0FFloat[34], 2, false}, {0x600, 0x0, &table0FFloat[35], 2, false},
+	{0x600, 0x200, &table0FFloat[36], 2, false}, {0x600, 0x400, &table0FFloat[37], 2, false},
+	{0x600, 0x600, &table0FFloat[38], 2, false}, {0x600, 0x0, &table0FFloat[39], 2, false},
+	{0x600, 0x200, &table0FFloat[40], 2, false}, {0x600, 0x400, &table0FFloat[41], 2, false},
+	{0x600, 0x600, &table0FFloat[42], 2, false}, {0x600, 0x0, &table0FFloat[43], 2, false},
+	{0x600, 0x200, &table0FFloat[44], 2, false}, {0x600, 0x0, &table0FFloat[45], 2, false},
+	{0x600, 0x200, &table0FFloat[46], 2, false}, {0x0, 0x0, &table0F[52], 0, false}, {0x0, 0x0, &table0F[53], 0, false},
+	{0x0, 0x0, &table0F[54], 0, false}, {0x0, 0x0, &table0F[55], 0, false}, {0x0, 0x0, &table0F[56], 0, false},
+	{0x0, 0x0, &table0F[57], 0, false}, {0x0, 0x0, &table0F[58], 0, false}, {0x0, 0x0, &table0F[59], 0, false},
+	{0x0, 0x0, &table0F[60], 0, false}, {0x0, 0x0, &table0F[61], 0, false}, {0x0, 0x0, &table0F[62], 0, false},
+	{0x0, 0x0, &table0F[63], 0, false}, {0x0, 0x0, &table0F[64], 0, false}, {0x0, 0x0, &table0F[65], 0, false},
+	{0x0, 0x0, &table0F[66], 0, false}, {0x0, 0x0, &table0F[67], 0, false}, {0x0, 0x0, &table0F[68], 0, false},
+	{0x0, 0x0, &table0F[69], 0, false}, {0x0, 0x0, &table0F[70], 0, false}, {0x0, 0x0, &table0F[71], 0, false},
+	{0x0, 0x0, &table0F[72], 0, false}, {0x0, 0x0, &table0F[73], 0, false}, {0x700, 0x100, &table0FFloat[47], 2, false},
+	{0x700, 0x300, &table0FFloat[48], 2, false}, {0x600, 0x0, &table0FFloat[49], 2, false},
+	{0x600, 0x200, &table0FFloat[50], 2, false}, {0x600, 0x400, &table0FFloat[51], 2, false},
+	{0x600, 0x600, &table0FFloat[52], 2, false}, {0x600, 0x0, &table0FFloat[53], 2, false},
+	{0x600, 0x400, &table0FFloat[54], 2, false}, {0x600, 0x0, &table0FFloat[55], 2, false},
+	{0x600, 0x400, &table0FFloat[56], 2, false}, {0x600, 0x0, &table0FFloat[57], 2, false},
+	{0x600, 0x200, &table0FFloat[58], 2, false}, {0x600, 0x0, &table0FFloat[59], 2, false},
+	{0x600, 0x200, &table0FFloat[60], 2, false}, {0x600, 0x0, &table0FFloat[61], 2, false},
+	{0x600, 0x200, &table0FFloat[62], 2, false}, {0x600, 0x0, &table0FFloat[63], 2, false},
+	{0x600, 0x200, &table0FFloat[64], 2, false}, {0x600, 0x0, &table0FFloat[65], 2, false},
+	{0x600, 0x200, &table0FFloat[66], 2, false}, {0x600, 0x400, &table0FFloat[67], 2, false},
+	{0x600, 0x600, &table0FFloat[68], 2, false}, {0x600, 0x0, &table0FFloat[69], 2, false},
+	{0x600, 0x200, &table0FFloat[70], 2, false}, {0x600, 0x400, &table0FFloat[71], 2, false},
+	{0x600, 0x600, &table0FFloat[72], 2, false}, {0x600, 0x0, &table0FFloat[73], 2, false},
+	{0x600, 0x200, &table0FFloat[74], 2, false}, {0x600, 0x400, &table0FFloat[75], 2, false},
+	{0x600, 0x600, &table0FFloat[76], 2, false}, {0x600, 0x0, &table0FFloat[77], 2, false},
+	{0x600, 0x200, &table0FFloat[78], 2, false}, {0x600, 0x400, &table0FFloat[79], 2, false},
+	{0x600, 0x0, &table0FFloat[80], 2, false}, {0x600, 0x200, &table0FFloat[81], 2, false},
+	{0x600, 0x400, &table0FFloat[82], 2, false}, {0x600, 0x600, &table0FFloat[83], 2, false},
+	{0x600, 0x0, &table0FFloat[84], 2, false}, {0x600, 0x200, &table0FFloat[85], 2, false},
+	{0x600, 0x400, &table0FFloat[86], 2, false}, {0x600, 0x600, &table0FFloat[87], 2, false},
+	{0x600, 0x0, &table0FFloat[88], 2, false}, {0x600, 0x200, &table0FFloat[89], 2, false},
+	{0x600, 0x400, &table0FFloat[90], 2, false}, {0x600, 0x600, &table0FFloat[91], 2, false},
+	{0x600, 0x0, &table0FFloat[92], 2, false}, {0x600, 0x200, &table0FFloat[93], 2, false},
+	{0x600, 0x400, &table0FFloat[94], 2, false}, {0x600, 0x600, &table0FFloat[95], 2, false},
+	{0x600, 0x0, &table0FPacked[0], 1, false}, {0x600, 0x200, &table0FPacked[1], 2, false}, {0x600, 0x0, &table0FPacked[2], 1, false},
+	{0x600, 0x200, &table0FPacked[3], 2, false}, {0x600, 0x0, &table0FPacked[4], 1, false},
+	{0x600, 0x200, &table0FPacked[5], 2, false}, {0x600, 0x0, &table0FPacked[6], 1, false},
+	{0x600, 0x200, &table0FPacked[7], 2, false}, {0x600, 0x0, &table0FPacked[8], 1, false},
+	{0x600, 0x200, &table0FPacked[9], 2, false}, {0x600, 0x0, &table0FPacked[10], 1, false},
+	{0x600, 0x200, &table0FPacked[11], 2, false}, {0x600, 0x0, &table0FPacked[12], 1, false},
+	{0x600, 0x200, &table0FPacked[13], 2, false}, {0x600, 0x0, &table0FPacked[14], 1, false},
+	{0x600, 0x200, &table0FPacked[15], 2, false}, {0x600, 0x0, &table0FPacked[16], 1, false},
+	{0x600, 0x200, &table0FPacked[17], 2, false}, {0x600, 0x0, &table0FPacked[18], 1, false},
+	{0x600, 0x200, &table0FPacked[19], 2, false}, {0x600, 0x0, &table0FPacked[20], 1, false},
+	{0x600, 0x200, &table0FPacked[21], 2, false}, {0x600, 0x0, &table0FPacked[22], 1, false},
+	{0x600, 0x200, &table0FPacked[23], 2, false}, {0x600, 0x200, &table0FPacked[24], 2, false},
+	{0x600, 0x200, &table0FPacked[25], 2, false}, {0x1600, 0x0, &table0FPacked[26], 1, false},
+	{0x1600, 0x1000, &table0FPacked[27], 1, false}, {0x1600, 0x200, &table0FPacked[28], 2, false},
+	{0x1600, 0x1200, &table0FPacked[29], 2, false}, {0x600, 0x0, &table0FPacked[30], 1, false},
+	{0x600, 0x200, &table0FPacked[31], 2, false}, {0x600, 0x400, &table0FPacked[32], 2, false},
+	{0x600, 0x0, &table0FPacked[33], 1, false}, {0x600, 0x200, &table0FPacked[34], 2, false},
+	{0x600, 0x400, &table0FPacked[35], 2, false}, {0x600, 0x600, &table0FPacked[36], 2, false},
+	{0x738, 0x110, &table0FPacked[37], 1, false}, {0x738, 0x310, &table0FPacked[38], 2, false},
+	{0x738, 0x120, &table0FPacked[39], 1, false}, {0x738, 0x320, &table0FPacked[40], 2, false},
+	{0x738, 0x130, &table0FPacked[41], 1, false}, {0x738, 0x330, &table0FPacked[42], 2, false},
+	{0x738, 0x110, &table0FPacked[43], 1, false}, {0x738, 0x310, &table0FPacked[44], 2, false},
+	{0x738, 0x120, &table0FPacked[45], 1, false}, {0x738, 0x320, &table0FPacked[46], 2, false},
+	{0x738, 0x130, &table0FPacked[47], 1, false}, {0x738, 0x330, &table0FPacked[48], 2, false},
+	{0x738, 0x110, &table0FPacked[49], 1, false}, {0x738, 0x310, &table0FPacked[50], 2, false},
+	{0x738, 0x130, &table0FPacked[51], 1, false}, {0x738, 0x330, &table0FPacked[52], 2, false},
+	{0x738, 0x318, &table0FPacked[53], 2, false}, {0x738, 0x338, &table0FPacked[54], 2, false},
+	{0x600, 0x0, &table0FPacked[55], 1, false}, {0x600, 0x200, &table0FPacked[56], 2, false},
+	{0x600, 0x0, &table0FPacked[57], 1, false}, {0x600, 0x200, &table0FPacked[58], 2, false},
+	{0x600, 0x0, &table0FPacked[59], 1, false}, {0x600, 0x200, &table0FPacked[60], 2, false},
+	{0x600, 0x0, &table0FPacked[61], 1, false}, {0x600, 0x200, &table0FFloat[96], 2, false},
+	{0x600, 0x600, &table0FFloat[97], 2, false}, {0x600, 0x200, &table0FFloat[98], 2, false},
+	{0x600, 0x600, &table0FFloat[99], 2, false}, {0x1600, 0x0, &table0FPacked[62], 1, false},
+	{0x1600, 0x1000, &table0FPacked[63], 1, false}, {0x1600, 0x200, &table0FPacked[64], 2, false},
+	{0x1600, 0x1200, &table0FPacked[65], 2, false}, {0x600, 0x400, &table0FPacked[66], 2, false},
+	{0x600, 0x0, &table0FPacked[67], 1, false}, {0x600, 0x200, &table0FPacked[68], 2, false},
+	{0x600, 0x400, &table0FPacked[69], 2, false}, {0x0, 0x0, &table0F[74], 0, false}, {0x0, 0x0, &table0F[75], 0, false},
+	{0x0, 0x0, &table0F[76], 0, false}, {0x0, 0x0, &table0F[77], 0, false}, {0x0, 0x0, &table0F[78], 0, false},
+	{0x0, 0x0, &table0F[79], 0, false}, {0x0, 0x0, &table0F[80], 0, false}, {0x0, 0x0, &table0F[81], 0, false},
+	{0x0, 0x0, &table0F[82], 0, false}, {0x0, 0x0, &table0F[83], 0, false}, {0x0, 0x0, &table0F[84], 0, false},
+	{0x0, 0x0, &table0F[85], 0, false}, {0x0, 0x0, &table0F[86], 0, false}, {0x0, 0x0, &table0F[87], 0, false},
+	{0x0, 0x0, &table0F[88], 0, false}, {0x0, 0x0, &table0F[89], 0, false}, {0x0, 0x0, &table0F[90], 0, false},
+	{0x0, 0x0, &table0F[91], 0, false}, {0x0, 0x0, &table0F[92], 0, false}, {0x0, 0x0, &table0F[93], 0, false},
+	{0x0, 0x0, &table0F[94], 0, false}, {0x0, 0x0, &table0F[95], 0, false}, {0x0, 0x0, &table0F[96], 0, false},
+	{0x0, 0x0, &table0F[97], 0, false}, {0x0, 0x0, &table0F[98], 0, false}, {0x0, 0x0, &table0F[99], 0, false},
+	{0x0, 0x0, &table0F[100], 0, false}, {0x0, 0x0, &table0F[101], 0, false}, {0x0, 0x0, &table0F[102], 0, false},
+	{0x0, 0x0, &table0F[103], 0, false}, {0x0, 0x0, &table0F[104], 0, false}, {0x0, 0x0, &table0F[105], 0, false},
+	{0x0, 0x0, &table0F[106], 0, false}, {0x0, 0x0, &table0F[107], 0, false}, {0x0, 0x0, &table0F[108], 0, false},
+	{0x0, 0x0, &table0F[109], 0, false}, {0x0, 0x0, &table0F[110], 0, false}, {0x0, 0x0, &table0F[111], 0, false},
+	{0x0, 0x0, &table0F[112], 0, false}, {0x0, 0x0, &table0F[113], 0, false}, {0x0, 0x0, &table0F[114], 0, false},
+	{0x0, 0x0, &table0F[115], 0, false}, {0x0, 0x0, &table0F[116], 0, false}, {0x0, 0x0, &table0F[117], 0, false},
+	{0xf38, 0xd00, &table0F[132], 0, false}, {0xf38, 0xd08, &table0F[133], 0, false}, {0xf38, 0xd10, &table0F[134], 0, false},
+	{0xf38, 0xd18, &table0F[135], 0, false}, {0x738, 0x0, &table0F[119], 0, false}, {0x738, 0x8, &table0F[120], 0, false},
+	{0x738, 0x10, &table0F[121], 0, false}, {0x738, 0x18, &table0F[122], 0, false}, {0x738, 0x20, &table0F[123], 0, false},
+	{0x738, 0x28, &table0F[124], 0, false}, {0x738, 0x30, &table0F[125], 0, false}, {0x738, 0x38, &table0F[126], 0, false},
+	{0x738, 0x230, &table0F[127], 0, false}, {0x738, 0x238, &table0F[128], 0, false}, {0x738, 0x128, &table0F[129], 0, false},
+	{0x738, 0x130, &table0F[130], 0, false}, {0x738, 0x138, &table0F[131], 0, false}, {0x0, 0x0, &table0F[118], 0, false},
+	{0x0, 0x0, &table0F[136], 0, false}, {0x0, 0x0, &table0F[137], 0, false}, {0x100, 0x0, &table0F[138], 0, false},
+	{0x0, 0x0, &table0F[139], 0, false}, {0x100, 0x0, &table0F[140], 0, false}, {0x100, 0x0, &table0F[141], 0, false},
+	{0x0, 0x0, &table0F[142], 0, false}, {0x0, 0x0, &table0F[143], 0, false}, {0x600, 0x400, &table0F[144], 0, false},
+	{0x0, 0x0, &table0F[145], 0, false}, {0x38, 0x20, &table0F[146], 0, false}, {0x38, 0x28, &table0F[147], 0, false},
+	{0x38, 0x30, &table0F[148], 0, false}, {0x38, 0x38, &table0F[149], 0, false}, {0x0, 0x0, &table0F[150], 0, false},
+	{0x600, 0x400, &table0F[152], 0, false}, {0x0, 0x0, &table0F[151], 0, false}, {0x600, 0x400, &table0F[154], 0, false},
+	{0x0, 0x0, &table0F[153], 0, false}, {0x0, 0x0, &table0F[155], 0, false}, {0x0, 0x0, &table0F[156], 0, false},
+	{0x0, 0x0, &table0F[157], 0, false}, {0x0, 0x0, &table0F[158], 0, false}, {0x600, 0x0, &table0FFloat[100], 2, false},
+	{0x600, 0x200, &table0FFloat[101], 2, false}, {0x600, 0x400, &table0FFloat[102], 2, false},
+	{0x600, 0x600, &table0FFloat[103], 2, false}, {0x700, 0x0, &table0F[159], 0, false}, {0x600, 0x0, &table0FPacked[70], 1, false},
+	{0x600, 0x200, &table0FPacked[71], 2, false}, {0x700, 0x100, &table0FPacked[72], 1, false},
+	{0x700, 0x300, &table0FPacked[73], 2, false}, {0x600, 0x0, &table0FFloat[104], 2, false},
+	{0x600, 0x200, &table0FFloat[105], 2, false}, {0x738, 0x20, &table0F[162], 0, false}, {0x738, 0x538, &table0F[165], 0, false},
+	{0x1138, 0x8, &table0F[160], 0, false}, {0x1138, 0x1008, &table0F[161], 0, false}, {0x538, 0x130, &table0F[163], 0, false},
+	{0x538, 0x138, &table0F[164], 0, false}, {0x0, 0x0, &table0F[166], 0, false}, {0x600, 0x200, &table0FFloat[106], 2, false},
+	{0x600, 0x600, &table0FFloat[107], 2, false}, {0x600, 0x0, &table0FPacked[74], 1, false},
+	{0x600, 0x200, &table0FPacked[75], 2, false}, {0x600, 0x0, &table0FPacked[76], 1, false},
+	{0x600, 0x200, &table0FPacked[77], 2, false}, {0x600, 0x0, &table0FPacked[78], 1, false},
+	{0x600, 0x200, &table0FPacked[79], 2, false}, {0x600, 0x0, &table0FPacked[80], 1, false},
+	{0x600, 0x200, &table0FPacked[81], 2, false}, {0x600, 0x0, &table0FPacked[82], 1, false},
+	{0x600, 0x200, &table0FPacked[83], 2, false}, {0x700, 0x500, &table0FPacked[85], 2, false},
+	{0x700, 0x700, &table0FPacked[86], 2, false}, {0x600, 0x200, &table0FPacked[84], 2, false},
+	{0x700, 0x100, &table0FPacked[87], 1, false}, {0x700, 0x300, &table0FPacked[88], 2, false},
+	{0x600, 0x0, &table0FPacked[89], 1, false}, {0x600, 0x200, &table0FPacked[90], 2, false},
+	{0x600, 0x0, &table0FPacked[91], 1, false}, {0x600, 0x200, &table0FPacked[92], 2, false},
+	{0x600, 0x0, &table0FPacked[93], 1, false}, {0x600, 0x200, &table0FPacked[94], 2, false},
+	{0x600, 0x0, &table0FPacked[95], 1, false}, {0x600, 0x200, &table0FPacked[96], 2, false},
+	{0x600, 0x0, &table0FPacked[97], 1, false}, {0x600, 0x200, &table0FPacked[98], 2, false},
+	{0x600, 0x0, &table0FPacked[99], 1, false}, {0x600, 0x200, &table0FPacked[100], 2, false},
+	{0x600, 0x0, &table0FPacked[101], 1, false}, {0x600, 0x200, &table0FPacked[102], 2, false},
+	{0x600, 0x0, &table0FPacked[103], 1, false}, {0x600, 0x200, &table0FPacked[104], 2, false},
+	{0x600, 0x0, &table0FPacked[105], 1, false}, {0x600, 0x200, &table0FPacked[106], 2, false},
+	{0x600, 0x0, &table0FPacked[107], 1, false}, {0x600, 0x200, &table0FPacked[108], 2, false},
+	{0x600, 0x0, &table0FPacked[109], 1, false}, {0x600, 0x200, &table0FPacked[110], 2, false},
+	{0x600, 0x0, &table0FPacked[111], 1, false}, {0x600, 0x200, &table0FPacked[112], 2, false},
+	{0x600, 0x0, &table0FPacked[113], 1, false}, {0x600, 0x200, &table0FPacked[114], 2, false},
+	{0x600, 0x0, &table0FPacked[115], 1, false}, {0x600, 0x200, &table0FPacked[116], 2, false},
+	{0x600, 0x200, &table0FFloat[108], 2, false}, {0x600, 0x400, &table0FFloat[109], 2, false},
+	{0x600, 0x600, &table0FFloat[110], 2, false}, {0x700, 0x0, &table0FPacked[117], 1, false},
+	{0x700, 0x200, &table0FPacked[118], 2, false}, {0x600, 0x0, &table0FPacked[119], 1, false},
+	{0x600, 0x200, &table0FPacked[120], 2, false}, {0x600, 0x0, &table0FPacked[121], 1, false},
+	{0x600, 0x200, &table0FPacked[122], 2, false}, {0x600, 0x0, &table0FPacked[123], 1, false},
+	{0x600, 0x200, &table0FPacked[124], 2, false}, {0x600, 0x0, &table0FPacked[125], 1, false},
+	{0x600, 0x200, &table0FPacked[126], 2, false}, {0x600, 0x0, &table0FPacked[127], 1, false},
+	{0x600, 0x200, &table0FPacked[128], 2, false}, {0x600, 0x0, &table0FPacked[129], 1, false},
+	{0x600, 0x200, &table0FPacked[130], 2, false}, {0x600, 0x0, &table0FPacked[131], 1, false},
+	{0x600, 0x200, &table0FPacked[132], 2, false}, {0x600, 0x0, &table0FPacked[133], 1, false},
+	{0x600, 0x200, &table0FPacked[134], 2, false}, {0x700, 0x600, &table0FPacked[135], 2, false},
+	{0x600, 0x0, &table0FPacked[136], 1, false}, {0x600, 0x200, &table0FPacked[137], 2, false},
+	{0x600, 0x0, &table0FPacked[138], 1, false}, {0x600, 0x200, &table0FPacked[139], 2, false},
+	{0x600, 0x0, &table0FPacked[140], 1, false}, {0x600, 0x200, &table0FPacked[141], 2, false},
+	{0x600, 0x0, &table0FPacked[142], 1, false}, {0x600, 0x200, &table0FPacked[143], 2, false},
+	{0x600, 0x0, &table0FPacked[144], 1, false}, {0x600, 0x200, &table0FPacked[145], 2, false},
+	{0x600, 0x0, &table0FPacked[146], 1, false}, {0x600, 0x200, &table0FPacked[147], 2, false},
+	{0x700, 0x100, &table0FPacked[148], 1, false}, {0x700, 0x300, &table0FPacked[149], 2, false},
+	{0x600, 0x0, &table0FPacked[150], 1, false}, {0x600, 0x200, &table0FPacked[151], 2, false},
+	{0x600, 0x0, &table0FPacked[152], 1, false}, {0x600, 0x200, &table0FPacked[153], 2, false},
+	{0x600, 0x0, &table0FPacked[154], 1, false}, {0x600, 0x200, &table0FPacked[155], 2, false},
+	{0x600, 0x0, &table0FPacked[156], 1, false}, {0x600, 0x200, &table0FPacked[157], 2, false},
+	{0x600, 0x0, &table0FPacked[158], 1, false}, {0x600, 0x200, &table0FPacked[159], 2, false},
+	{0x600, 0x0, &table0FPacked[160], 1, false}, {0x600, 0x200, &table0FPacked[161], 2, false},
+	{0x600, 0x0, &table0FPacked[162], 1, false}, {0x600, 0x200, &table0FPacked[163], 2, false}, {0x0, 0x0, &table0F[167], 0, false},
+	{0x600, 0x0, &table0F38[0], 1, false}, {0x600, 0x200, &table0F38[1], 2, false}, {0x600, 0x0, &table0F38[2], 1, false},
+	{0x600, 0x200, &table0F38[3], 2, false}, {0x600, 0x0, &table0F38[4], 1, false}, {0x600, 0x200, &table0F38[5], 2, false},
+	{0x600, 0x0, &table0F38[6], 1, false}, {0x600, 0x200, &table0F38[7], 2, false}, {0x600, 0x0, &table0F38[8], 1, false},
+	{0x600, 0x200, &table0F38[9], 2, false}, {0x600, 0x0, &table0F38[10], 1, false}, {0x600, 0x200, &table0F38[11], 2, false},
+	{0x600, 0x0, &table0F38[12], 1, false}, {0x600, 0x200, &table0F38[13], 2, false}, {0x600, 0x0, &table0F38[14], 1, false},
+	{0x600, 0x200, &table0F38[15], 2, false}, {0x600, 0x0, &table0F38[16], 1, false}, {0x600, 0x200, &table0F38[17], 2, false},
+	{0x600, 0x0, &table0F38[18], 1, false}, {0x600, 0x200, &table0F38[19], 2, false}, {0x600, 0x0, &table0F38[20], 1, false},
+	{0x600, 0x200, &table0F38[21], 2, false}, {0x600, 0x0, &table0F38[22], 1, false}, {0x600, 0x200, &table0F38[23], 2, false},
+	{0x600, 0x200, &table0F38[30], 2, false}, {0x600, 0x200, &table0F38[31], 2, false}, {0x600, 0x200, &table0F38[32], 2, false},
+	{0x600, 0x200, &table0F38[33], 2, false}, {0x600, 0x0, &table0F38[24], 1, false}, {0x600, 0x200, &table0F38[25], 2, false},
+	{0x600, 0x0, &table0F38[26], 1, false}, {0x600, 0x200, &table0F38[27], 2, false}, {0x600, 0x0, &table0F38[28], 1, false},
+	{0x600, 0x200, &table0F38[29], 2, false}, {0x600, 0x200, &table0F38[34], 2, false}, {0x600, 0x200, &table0F38[35], 2, false},
+	{0x600, 0x200, &table0F38[36], 2, false}, {0x600, 0x200, &table0F38[37], 2, false}, {0x600, 0x200, &table0F38[38], 2, false},
+	{0x600, 0x200, &table0F38[39], 2, false}, {0x600, 0x200, &table0F38[46], 2, false}, {0x600, 0x200, &table0F38[47], 2, false},
+	{0x700, 0x200, &table0F38[48], 2, false}, {0x600, 0x200, &table0F38[49], 2, false}, {0x600, 0x200, &table0F38[40], 2, false},
+	{0x600, 0x200, &table0F38[41], 2, false}, {0x600, 0x200, &table0F38[42], 2, false}, {0x600, 0x200, &table0F38[43], 2, false},
+	{0x600, 0x200, &table0F38[44], 2, false}, {0x600, 0x200, &table0F38[45], 2, false}, {0x600, 0x200, &table0F38[50], 2, false},
+	{0x600, 0x200, &table0F38[51], 2, false}, {0x600, 0x200, &table0F38[52], 2, false}, {0x600, 0x200, &table0F38[53], 2, false},
+	{0x600, 0x200, &table0F38[54], 2, false}, {0x600, 0x200, &table0F38[55], 2, false}, {0x600, 0x200, &table0F38[56], 2, false},
+	{0x600, 0x200, &table0F38[57], 2, false}, {0x600, 0x200, &table0F38[58], 2, false}, {0x600, 0x200, &table0F38[59], 2, false},
+	{0x600, 0x200, &table0F38[60], 2, false}, {0x700, 0x200, &table0F38[61], 0, false}, {0x600, 0x0, &table0F38[62], 2, false},
+	{0x600, 0x0, &table0F38[63], 2, false}, {0x600, 0x0, &table0F38[64], 2, false}, {0x600, 0x0, &table0F38[65], 2, false},
+	{0x600, 0x0, &table0F38[66], 2, false}, {0x600, 0x0, &table0F38[67], 2, false}, {0x600, 0x200, &table0F38[68], 2, false},
+	{0x600, 0x200, &table0F38[69], 2, false}, {0x600, 0x200, &table0F38[70], 2, false}, {0x600, 0x200, &table0F38[71], 2, false},
+	{0x600, 0x200, &table0F38[72], 2, false}, {0x500, 0x0, &table0F38[73], 0, false}, {0x600, 0x600, &table0F38[74], 0, false},
+	{0x500, 0x0, &table0F38[75], 0, false}, {0x600, 0x600, &table0F38[76], 0, false}, {0x600, 0x200, &table0F38[77], 0, false},
+	{0x600, 0x400, &table0F38[78], 0, false}, {0x600, 0x200, &table0F3A[0], 2, false}, {0x600, 0x200, &table0F3A[1], 2, false},
+	{0x600, 0x200, &table0F3A[2], 2, false}, {0x600, 0x200, &table0F3A[3], 2, false}, {0x600, 0x200, &table0F3A[4], 2, false},
+	{0x600, 0x200, &table0F3A[5], 2, false}, {0x600, 0x200, &table0F3A[6], 2, false}, {0x600, 0x0, &table0F3A[7], 1, false},
+	{0x600, 0x200, &table0F3A[8], 2, false}, {0x600, 0x200, &table0F3A[9], 2, false}, {0x600, 0x200, &table0F3A[10], 2, false},
+	{0x1600, 0x200, &table0F3A[11], 2, false}, {0x1600, 0x1200, &table0F3A[12], 2, false}, {0x600, 0x200, &table0F3A[13], 2, false},
+	{0x600, 0x200, &table0F3A[14], 2, false}, {0x600, 0x200, &table0F3A[15], 2, false}, {0x1600, 0x200, &table0F3A[16], 2, false},
+	{0x1600, 0x1200, &table0F3A[17], 2, false}, {0x600, 0x200, &table0F3A[18], 2, false}, {0x600, 0x200, &table0F3A[19], 2, false},
+	{0x600, 0x200, &table0F3A[20], 2, false}, {0x600, 0x200, &table0F3A[21], 2, false}, {0x600, 0x200, &table0F3A[22], 2, false},
+	{0x600, 0x200, &table0F3A[23], 2, false}, {0x600, 0x200, &table0F3A[24], 2, false}, {0x600, 0x200, &table0F3A[25], 2, false},
+	{0x600, 0x0, &table0F3A[26], 2, false}, {0x600, 0x200, &table0F3A[27], 2, false}, {0x700, 0x400, &tableVEX1[2], 2, false},
+	{0x700, 0x500, &tableVEX1[3], 2, true}, {0x700, 0x600, &tableVEX1[4], 2, false}, {0x700, 0x700, &tableVEX1[5], 2, true},
+	{0x600, 0x0, &tableVEX1[0], 3, false}, {0x600, 0x200, &tableVEX1[1], 3, false}, {0x700, 0x400, &tableVEX1[8], 2, false},
+	{0x700, 0x500, &tableVEX1[9], 2, true}, {0x700, 0x600, &tableVEX1[10], 2, false}, {0x700, 0x700, &tableVEX1[11], 2, true},
+	{0x600, 0x0, &tableVEX1[6], 3, false}, {0x600, 0x200, &tableVEX1[7], 3, false}, {0x2700, 0x0, &tableVEX1[12], 2, true},
+	{0x2700, 0x100, &tableVEX1[13], 2, true}, {0x2700, 0x200, &tableVEX1[14], 2, true}, {0x2600, 0x600, &tableVEX1[16], 2, false},
+	{0x2600, 0x2600, &tableVEX1[17], 3, false}, {0x600, 0x400, &tableVEX1[15], 3, false}, {0x2700, 0x0, &tableVEX1[18], 2, false},
+	{0x2700, 0x200, &tableVEX1[19], 2, false}, {0x600, 0x0, &tableVEX1[20], 3, true}, {0x600, 0x200, &tableVEX1[21], 3, true},
+	{0x600, 0x0, &tableVEX1[22], 3, true}, {0x600, 0x200, &tableVEX1[23], 3, true}, {0x2700, 0x0, &tableVEX1[24], 2, true},
+	{0x2700, 0x100, &tableVEX1[25], 2, true}, {0x2700, 0x200, &tableVEX1[26], 2, true}, {0x600, 0x400, &tableVEX1[27], 3, false},
+	{0x2700, 0x0, &tableVEX1[28], 2, false}, {0x2700, 0x200, &tableVEX1[29], 2, false}, {0x600, 0x0, &tableVEX1[30], 3, false},
+	{0x600, 0x200, &tableVEX1[31], 3, false}, {0x600, 0x0, &tableVEX1[32], 3, false}, {0x600, 0x200, &tableVEX1[33], 3, false},
+	{0x600, 0x400, &tableVEX1[34], 2, true}, {0x600, 0x600, &tableVEX1[35], 2, true}, {0x700, 0x0, &tableVEX1[36], 3, false},
+	{0x700, 0x200, &tableVEX1[37], 3, false}, {0x600, 0x400, &tableVEX1[38], 2, false}, {0x600, 0x600, &tableVEX1[39], 2, false},
+	{0x600, 0x400, &tableVEX1[40], 2, false}, {0x600, 0x600, &tableVEX1[41], 2, false}, {0x600, 0x0, &tableVEX1[42], 2, false},
+	{0x600, 0x200, &tableVEX1[43], 2, false}, {0x600, 0x0, &tableVEX1[44], 2, false}, {0x600, 0x200, &tableVEX1[45], 2, false},
+	{0x700, 0x100, &tableVEX1[46], 3, false}, {0x700, 0x300, &tableVEX1[47], 3, false}, {0x600, 0x0, &tableVEX1[48], 3, false},
+	{0x600, 0x200, &tableVEX1[49], 3, false}, {0x600, 0x400, &tableVEX1[50], 2, true}, {0x600, 0x600, &tableVEX1[51], 2, true},
+	{0x600, 0x0, &tableVEX1[52], 3, false}, {0x600, 0x400, &tableVEX1[53], 2, true}, {0x600, 0x0, &tableVEX1[54], 3, false},
+	{0x600, 0x400, &tableVEX1[55], 2, true}, {0x600, 0x0, &tableVEX1[56], 3, true}, {0x600, 0x200, &tableVEX1[57], 3, true},
+	{0x600, 0x0, &tableVEX1[58], 3, true}, {0x600, 0x200, &tableVEX1[59], 3, true}, {0x600, 0x0, &tableVEX1[60], 3, true},
+	{0x600, 0x200, &tableVEX1[61], 3, true}, {0x600, 0x0, &tableVEX1[62], 3, true}, {0x600, 0x200, &tableVEX1[63], 3, true},
+	{0x600, 0x0, &tableVEX1[64], 3, true}, {0x600, 0x200, &tableVEX1[65], 3, true}, {0x600, 0x400, &tableVEX1[66], 2, true},
+	{0x600, 0x600, &tableVEX1[67], 2, true}, {0x600, 0x0, &tableVEX1[68], 3, true}, {0x600, 0x200, &tableVEX1[69], 3, true},
+	{0x600, 0x400, &tableVEX1[70], 2, true}, {0x600, 0x600, &tableVEX1[71], 2, true}, {0x600, 0x0, &tableVEX1[72], 3, false},
+	{0x600, 0x200, &tableVEX1[73], 3, false}, {0x600, 0x400, &tableVEX1[74], 2, true}, {0x600, 0x600, &tableVEX1[75], 2, true},
+	{0x600, 0x0, &tableVEX1[76], 3, false}, {0x600, 0x200, &tableVEX1[77], 3, false}, {0x600, 0x400, &tableVEX1[78], 3, false},
+	{0x600, 0x0, &tableVEX1[79], 3, true}, {0x600, 0x200, &tableVEX1[80], 3, true}, {0x600, 0x400, &tableVEX1[81], 2, true},
+	{0x600, 0x600, &tableVEX1[82], 2, true}, {0x600, 0x0, &tableVEX1[83], 3, true}, {0x600, 0x200, &tableVEX1[84], 3, true},
+	{0x600, 0x400, &tableVEX1[85], 2, true}, {0x600, 0x600, &tableVEX1[86], 2, true}, {0x600, 0x0, &tableVEX1[87], 3, true},
+	{0x600, 0x200, &tableVEX1[88], 3, true}, {0x600, 0x400, &tableVEX1[89], 2, true}, {0x600, 0x600, &tableVEX1[90], 2, true},
+	{0x600, 0x0, &tableVEX1[91], 3, true}, {0x600, 0x200, &tableVEX1[92], 3, true}, {0x600, 0x400, &tableVEX1[93], 2, true},
+	{0x600, 0x600, &tableVEX1[94], 2, true}, {0x2600, 0x200, &tableVEX1[95], 3, true}, {0x2600, 0x2200, &tableVEX1[96], 3, true},
+	{0x2600, 0x200, &tableVEX1[97], 3, true}, {0x2600, 0x2200, &tableVEX1[98], 3, true}, {0x2600, 0x200, &tableVEX1[99], 3, true},
+	{0x2600, 0x2200, &tableVEX1[100], 3, true}, {0x2600, 0x200, &tableVEX1[101], 3, true}, {0x2600, 0x2200, &tableVEX1[102], 3, true},
+	{0x2600, 0x200, &tableVEX1[103], 3, true}, {0x2600, 0x2200, &tableVEX1[104], 3, true}, {0x2600, 0x200, &tableVEX1[105], 3, true},
+	{0x2600, 0x2200, &tableVEX1[106], 3, true}, {0x2600, 0x200, &tableVEX1[107], 3, true}, {0x2600, 0x2200, &tableVEX1[108], 3, true},
+	{0x2600, 0x200, &tableVEX1[109], 3, true}, {0x2600, 0x2200, &tableVEX1[110], 3, true}, {0x2600, 0x200, &tableVEX1[111], 3, true},
+	{0x2600, 0x2200, &tableVEX1[112], 3, true}, {0x2600, 0x200, &tableVEX1[113], 3, true}, {0x2600, 0x2200, &tableVEX1[114], 3, true},
+	{0x2600, 0x200, &tableVEX1[115], 3, true}, {0x2600, 0x2200, &tableVEX1[116], 3, true}, {0x2600, 0x200, &tableVEX1[117], 3, true},
+	{0x2600, 0x2200, &tableVEX1[118], 3, true}, {0x2600, 0x200, &tableVEX1[119], 3, true}, {0x2600, 0x2200, &tableVEX1[120], 3, true},
+	{0x2600, 0x200, &tableVEX1[121], 3, true}, {0x2600, 0x2200, &tableVEX1[122], 3, true},
+	{0x3e00, 0x1200, &tableVEX1[124], 2, false}, {0x3e00, 0x1a00, &tableVEX1[125], 2, false},
+	{0x3600, 0x200, &tableVEX1[123], 2, false}, {0x600, 0x200, &tableVEX1[126], 3, false}, {0x600, 0x400, &tableVEX1[127], 3, false},
+	{0x2600, 0x200, &tableVEX1[128], 3, false}, {0x2600, 0x2200, &tableVEX1[129], 3, false},
+	{0x2600, 0x400, &tableVEX1[130], 3, false}, {0x2600, 0x2400, &tableVEX1[131], 3, false},
+	{0x2600, 0x600, &tableVEX1[132], 3, false}, {0x2600, 0x2600, &tableVEX1[133], 3, false},
+	{0x2738, 0x310, &tableVEX1[134], 3, true}, {0x2738, 0x2310, &tableVEX1[135], 3, true}, {0x2738, 0x320, &tableVEX1[136], 3, true},
+	{0x2738, 0x2320, &tableVEX1[137], 3, true}, {0x2738, 0x330, &tableVEX1[138], 3, true}, {0x2738, 0x2330, &tableVEX1[139], 3, true},
+	{0x2738, 0x310, &tableVEX1[140], 3, true}, {0x2738, 0x2310, &tableVEX1[141], 3, true}, {0x2738, 0x320, &tableVEX1[142], 3, true},
+	{0x2738, 0x2320, &tableVEX1[143], 3, true}, {0x2738, 0x330, &tableVEX1[144], 3, true}, {0x2738, 0x2330, &tableVEX1[145], 3, true},
+	{0x2738, 0x310, &tableVEX1[146], 3, true}, {0x2738, 0x2310, &tableVEX1[147], 3, true}, {0x2738, 0x330, &tableVEX1[148], 3, true},
+	{0x2738, 0x2330, &tableVEX1[149], 3, true}, {0x2738, 0x318, &tableVEX1[150], 3, true}, {0x2738, 0x2318, &tableVEX1[151], 3, true},
+	{0x2738, 0x338, &tableVEX1[152], 3, true}, {0x2738, 0x2338, &tableVEX1[153], 3, true}, {0x2600, 0x200, &tableVEX1[154], 3, true},
+	{0x2600, 0x2200, &tableVEX1[155], 3, true}, {0x2600, 0x200, &tableVEX1[156], 3, true}, {0x2600, 0x2200, &tableVEX1[157], 3, true},
+	{0x2600, 0x200, &tableVEX1[158], 3, true}, {0x2600, 0x2200, &tableVEX1[159], 3, true}, {0x2600, 0x0, &tableVEX1[160], 3, false},
+	{0x2600, 0x2000, &tableVEX1[161], 3, false}, {0x600, 0x200, &tableVEX1[162], 3, true}, {0x600, 0x600, &tableVEX1[163], 3, true},
+	{0x600, 0x200, &tableVEX1[164], 3, true}, {0x600, 0x600, &tableVEX1[165], 3, true}, {0x3e00, 0x1200, &tableVEX1[167], 2, false},
+	{0x3e00, 0x1a00, &tableVEX1[168], 2, false}, {0x3600, 0x200, &tableVEX1[166], 2, false},
+	{0x2600, 0x400, &tableVEX1[169], 2, false}, {0x600, 0x200, &tableVEX1[170], 3, false}, {0x600, 0x400, &tableVEX1[171], 3, false},
+	{0x2738, 0x10, &tableVEX1[172], 2, false}, {0x2738, 0x18, &tableVEX1[173], 2, false}, {0x600, 0x0, &tableVEX1[174], 3, true},
+	{0x600, 0x200, &tableVEX1[175], 3, true}, {0x600, 0x400, &tableVEX1[176], 2, true}, {0x600, 0x600, &tableVEX1[177], 2, true},
+	{0x2600, 0x200, &tableVEX1[178], 2, true}, {0x2700, 0x300, &tableVEX1[179], 2, false}, {0x600, 0x0, &tableVEX1[180], 3, true},
+	{0x600, 0x200, &tableVEX1[181], 3, true}, {0x600, 0x200, &tableVEX1[182], 3, true}, {0x600, 0x600, &tableVEX1[183], 3, true},
+	{0x2600, 0x200, &tableVEX1[184], 3, true}, {0x2600, 0x2200, &tableVEX1[185], 3, true}, {0x2600, 0x200, &tableVEX1[186], 3, true},
+	{0x2600, 0x2200, &tableVEX1[187], 3, true}, {0x2600, 0x200, &tableVEX1[188], 3, true}, {0x2600, 0x2200, &tableVEX1[189], 3, true},
+	{0x2600, 0x200, &tableVEX1[190], 3, true}, {0x2600, 0x2200, &tableVEX1[191], 3, true}, {0x2600, 0x200, &tableVEX1[192], 3, true},
+	{0x2600, 0x2200, &tableVEX1[193], 3, true}, {0x2600, 0x200, &tableVEX1[194], 2, false},
+	{0x2700, 0x300, &tableVEX1[195], 3, false}, {0x2700, 0x2300, &tableVEX1[196], 3, false},
+	{0x2600, 0x200, &tableVEX1[197], 3, true}, {0x2600, 0x2200, &tableVEX1[198], 3, true}, {0x2600, 0x200, &tableVEX1[199], 3, true},
+	{0x2600, 0x2200, &tableVEX1[200], 3, true}, {0x2600, 0x200, &tableVEX1[201], 3, true}, {0x2600, 0x2200, &tableVEX1[202], 3, true},
+	{0x2600, 0x200, &tableVEX1[203], 3, true}, {0x2600, 0x2200, &tableVEX1[204], 3, true}, {0x2600, 0x200, &tableVEX1[205], 3, true},
+	{0x2600, 0x2200, &tableVEX1[206], 3, true}, {0x2600, 0x200, &tableVEX1[207], 3, true}, {0x2600, 0x2200, &tableVEX1[208], 3, true},
+	{0x2600, 0x200, &tableVEX1[209], 3, true}, {0x2600, 0x2200, &tableVEX1[210], 3, true}, {0x2600, 0x200, &tableVEX1[211], 3, true},
+	{0x2600, 0x2200, &tableVEX1[212], 3, true}, {0x2600, 0x200, &tableVEX1[213], 3, true}, {0x2600, 0x2200, &tableVEX1[214], 3, true},
+	{0x2600, 0x200, &tableVEX1[215], 3, true}, {0x2600, 0x2200, &tableVEX1[216], 3, true}, {0x2600, 0x200, &tableVEX1[217], 3, true},
+	{0x2600, 0x2200, &tableVEX1[218], 3, true}, {0x2600, 0x200, &tableVEX1[219], 3, true}, {0x2600, 0x2200, &tableVEX1[220], 3, true},
+	{0x2600, 0x200, &tableVEX1[221], 3, true}, {0x2600, 0x2200, &tableVEX1[222], 3, true}, {0x2600, 0x200, &tableVEX1[223], 3, true},
+	{0x2600, 0x2200, &tableVEX1[224], 3, true}, {0x600, 0x200, &tableVEX1[225], 3, false}, {0x600, 0x400, &tableVEX1[226], 3, false},
+	{0x600, 0x600, &tableVEX1[227], 3, false}, {0x700, 0x200, &tableVEX1[228], 3, false}, {0x2600, 0x200, &tableVEX1[229], 3, true},
+	{0x2600, 0x2200, &tableVEX1[230], 3, true}, {0x2600, 0x200, &tableVEX1[231], 3, true}, {0x2600, 0x2200, &tableVEX1[232], 3, true},
+	{0x2600, 0x200, &tableVEX1[233], 3, true}, {0x2600, 0x2200, &tableVEX1[234], 3, true}, {0x2600, 0x200, &tableVEX1[235], 3, true},
+	{0x2600, 0x2200, &tableVEX1[236], 3, true}, {0x2600, 0x200, &tableVEX1[237], 3, true}, {0x2600, 0x2200, &tableVEX1[238], 3, true},
+	{0x2600, 0x200, &tableVEX1[239], 3, true}, {0x2600, 0x2200, &tableVEX1[240], 3, true}, {0x2600, 0x200, &tableVEX1[241], 3, true},
+	{0x2600, 0x2200, &tableVEX1[242], 3, true}, {0x2600, 0x200, &tableVEX1[243], 3, true}, {0x2600, 0x2200, &tableVEX1[244], 3, true},
+	{0x700, 0x600, &tableVEX1[245], 3, false}, {0x2600, 0x200, &tableVEX1[246], 3, true}, {0x2600, 0x2200, &tableVEX1[247], 3, true},
+	{0x2600, 0x200, &tableVEX1[248], 3, true}, {0x2600, 0x2200, &tableVEX1[249], 3, true}, {0x2600, 0x200, &tableVEX1[250], 3, true},
+	{0x2600, 0x2200, &tableVEX1[251], 3, true}, {0x2600, 0x200, &tableVEX1[252], 3, true}, {0x2600, 0x2200, &tableVEX1[253], 3, true},
+	{0x2600, 0x200, &tableVEX1[254], 3, true}, {0x2600, 0x2200, &tableVEX1[255], 3, true}, {0x2600, 0x200, &tableVEX1[256], 3, true},
+	{0x2600, 0x2200, &tableVEX1[257], 3, true}, {0x2700, 0x300, &tableVEX1[258], 3, false}, {0x2600, 0x200, &tableVEX1[259], 3, true},
+	{0x2600, 0x2200, &tableVEX1[260], 3, true}, {0x2600, 0x200, &tableVEX1[261], 3, true}, {0x2600, 0x2200, &tableVEX1[262], 3, true},
+	{0x2600, 0x200, &tableVEX1[263], 3, true}, {0x2600, 0x2200, &tableVEX1[264], 3, true}, {0x2600, 0x200, &tableVEX1[265], 3, true},
+	{0x2600, 0x2200, &tableVEX1[266], 3, true}, {0x2600, 0x200, &tableVEX1[267], 3, true}, {0x2600, 0x2200, &tableVEX1[268], 3, true},
+	{0x2600, 0x200, &tableVEX1[269], 3, true}, {0x2600, 0x2200, &tableVEX1[270], 3, true}, {0x2600, 0x200, &tableVEX1[271], 3, true},
+	{0x2600, 0x2200, &tableVEX1[272], 3, true}, {0x2600, 0x200, &tableVEX2[0], 3, true}, {0x2600, 0x2200, &tableVEX2[1], 3, true},
+	{0x2600, 0x200, &tableVEX2[2], 3, true}, {0x2600, 0x2200, &tableVEX2[3], 3, true}, {0x2600, 0x200, &tableVEX2[4], 3, true},
+	{0x2600, 0x2200, &tableVEX2[5], 3, true}, {0x2600, 0x200, &tableVEX2[6], 3, true}, {0x2600, 0x2200, &tableVEX2[7], 3, true},
+	{0x2600, 0x200, &tableVEX2[8], 3, true}, {0x2600, 0x2200, &tableVEX2[9], 3, true}, {0x2600, 0x200, &tableVEX2[10], 3, true},
+	{0x2600, 0x2200, &tableVEX2[11], 3, true}, {0x2600, 0x200, &tableVEX2[12], 3, true}, {0x2600, 0x2200, &tableVEX2[13], 3, true},
+	{0x2600, 0x200, &tableVEX2[14], 3, true}, {0x2600, 0x2200, &tableVEX2[15], 3, true}, {0x2600, 0x200, &tableVEX2[16], 3, true},
+	{0x2600, 0x2200, &tableVEX2[17], 3, true}, {0x2600, 0x200, &tableVEX2[18], 3, true}, {0x2600, 0x2200, &tableVEX2[19], 3, true},
+	{0x2600, 0x200, &tableVEX2[20], 3, true}, {0x2600, 0x2200, &tableVEX2[21], 3, true}, {0x2600, 0x200, &tableVEX2[22], 3, true},
+	{0x2600, 0x2200, &tableVEX2[23], 3, true}, {0x1600, 0x200, &tableVEX2[24], 3, true}, {0x1600, 0x200, &tableVEX2[25], 3, true},
+	{0x1600, 0x200, &tableVEX2[26], 3, false}, {0x1600, 0x200, &tableVEX2[27], 3, false}, {0x1600, 0x200, &tableVEX2[28], 3, false},
+	{0x3600, 0x2200, &tableVEX2[29], 3, true}, {0x600, 0x200, &tableVEX2[30], 3, false}, {0x1700, 0x200, &tableVEX2[31], 3, false},
+	{0x1700, 0x300, &tableVEX2[32], 3, false}, {0x3700, 0x2200, &tableVEX2[33], 3, false}, {0x3700, 0x2300, &tableVEX2[34], 3, false},
+	{0x3700, 0x2200, &tableVEX2[35], 3, false}, {0x2600, 0x200, &tableVEX2[36], 3, false}, {0x2600, 0x2200, &tableVEX2[37], 3, false},
+	{0x2600, 0x200, &tableVEX2[38], 3, false}, {0x2600, 0x2200, &tableVEX2[39], 3, false}, {0x2600, 0x200, &tableVEX2[40], 3, false},
+	{0x2600, 0x2200, &tableVEX2[41], 3, false}, {0x2600, 0x200, &tableVEX2[42], 3, false}, {0x2600, 0x2200, &tableVEX2[43], 3, false},
+	{0x2600, 0x200, &tableVEX2[44], 3, false}, {0x2600, 0x2200, &tableVEX2[45], 3, false}, {0x2600, 0x200, &tableVEX2[46], 3, false},
+	{0x2600, 0x2200, &tableVEX2[47], 3, false}, {0x2600, 0x200, &tableVEX2[48], 3, false}, {0x2600, 0x2200, &tableVEX2[49], 3, false},
+	{0x2600, 0x200, &tableVEX2[50], 3, false}, {0x2600, 0x2200, &tableVEX2[51], 3, false}, {0x2600, 0x200, &tableVEX2[52], 3, false},
+	{0x2600, 0x2200, &tableVEX2[53], 3, false}, {0x2600, 0x200, &tableVEX2[54], 3, true}, {0x2600, 0x2200, &tableVEX2[55], 3, true},
+	{0x2600, 0x200, &tableVEX2[56], 3, true}, {0x2600, 0x2200, &tableVEX2[57], 3, true}, {0x2700, 0x200, &tableVEX2[58], 3, false},
+	{0x2700, 0x2200, &tableVEX2[59], 3, false}, {0x2600, 0x200, &tableVEX2[60], 3, true}, {0x2600, 0x2200, &tableVEX2[61], 3, true},
+	{0x1700, 0x200, &tableVEX2[62], 3, true}, {0x1700, 0x200, &tableVEX2[63], 3, true}, {0x1700, 0x200, &tableVEX2[64], 3, true},
+	{0x1700, 0x200, &tableVEX2[65], 3, true}, {0x2600, 0x200, &tableVEX2[66], 3, false}, {0x2600, 0x2200, &tableVEX2[67], 3, false},
+	{0x2600, 0x200, &tableVEX2[68], 3, false}, {0x2600, 0x2200, &tableVEX2[69], 3, false}, {0x2600, 0x200, &tableVEX2[70], 3, false},
+	{0x2600, 0x2200, &tableVEX2[71], 3, false}, {0x2600, 0x200, &tableVEX2[72], 3, false}, {0x2600, 0x2200, &tableVEX2[73], 3, false},
+	{0x2600, 0x200, &tableVEX2[74], 3, false}, {0x2600, 0x2200, &tableVEX2[75], 3, false}, {0x2600, 0x200, &tableVEX2[76], 3, false},
+	{0x2600, 0x2200, &tableVEX2[77], 3, false}, {0x3600, 0x2200, &tableVEX2[78], 3, true}, {0x2600, 0x200, &tableVEX2[79], 3, true},
+	{0x2600, 0x2200, &tableVEX2[80], 3, true}, {0x2600, 0x200, &tableVEX2[81], 3, true}, {0x2600, 0x2200, &tableVEX2[82], 3, true},
+	{0x2600, 0x200, &tableVEX2[83], 3, true}, {0x2600, 0x2200, &tableVEX2[84], 3, true}, {0x2600, 0x200, &tableVEX2[85], 3, true},
+	{0x2600, 0x2200, &tableVEX2[86], 3, true}, {0x2600, 0x200, &tableVEX2[87], 3, true}, {0x2600, 0x2200, &tableVEX2[88], 3, true},
+	{0x2600, 0x200, &tableVEX2[89], 3, true}, {0x2600, 0x2200, &tableVEX2[90], 3, true}, {0x2600, 0x200, &tableVEX2[91], 3, true},
+	{0x2600, 0x2200, &tableVEX2[92], 3, true}, {0x2600, 0x200, &tableVEX2[93], 3, true}, {0x2600, 0x2200, &tableVEX2[94], 3, true},
+	{0x2600, 0x200, &tableVEX2[95], 3, true}, {0x2600, 0x2200, &tableVEX2[96], 3, true}, {0x2600, 0x200, &tableVEX2[97], 3, true},
+	{0x2600, 0x2200, &tableVEX2[98], 3, true}, {0x2600, 0x200, &tableVEX2[99], 2, false}, {0x1600, 0x200, &tableVEX2[100], 3, true},
+	{0x1600, 0x1200, &tableVEX2[101], 3, true}, {0x1600, 0x200, &tableVEX2[102], 3, true}, {0x1600, 0x200, &tableVEX2[103], 3, true},
+	{0x1600, 0x1200, &tableVEX2[104], 3, true}, {0x1600, 0x200, &tableVEX2[105], 3, false},
+	{0x1600, 0x200, &tableVEX2[106], 3, false}, {0x3700, 0x2200, &tableVEX2[107], 3, false},
+	{0x1600, 0x200, &tableVEX2[108], 3, false}, {0x1600, 0x200, &tableVEX2[109], 3, false}, {0x1700, 0x200, &tableVEX2[110], 3, true},
+	{0x1700, 0x1200, &tableVEX2[111], 3, true}, {0x1700, 0x200, &tableVEX2[112], 3, true}, {0x1700, 0x1200, &tableVEX2[113], 3, true},
+	{0x1700, 0x200, &tableVEX2[114], 3, true}, {0x1700, 0x1200, &tableVEX2[115], 3, true}, {0x3700, 0x200, &tableVEX2[116], 2, true},
+	{0x3700, 0x2200, &tableVEX2[117], 3, true}, {0x1700, 0x1200, &tableVEX2[118], 3, true}, {0x1700, 0x200, &tableVEX2[119], 3, true},
+	{0x1700, 0x1200, &tableVEX2[120], 3, true}, {0x3700, 0x200, &tableVEX2[121], 2, true}, {0x3700, 0x2200, &tableVEX2[122], 3, true},
+	{0x1700, 0x1200, &tableVEX2[123], 3, true}, {0x1600, 0x200, &tableVEX2[124], 3, true}, {0x1600, 0x1200, &tableVEX2[125], 3, true},
+	{0x1600, 0x200, &tableVEX2[126], 3, true}, {0x1600, 0x1200, &tableVEX2[127], 3, true}, {0x1600, 0x200, &tableVEX2[128], 3, true},
+	{0x1600, 0x1200, &tableVEX2[129], 3, true}, {0x1600, 0x200, &tableVEX2[130], 2, true}, {0x1600, 0x1200, &tableVEX2[131], 2, true},
+	{0x1600, 0x200, &tableVEX2[132], 3, true}, {0x1600, 0x1200, &tableVEX2[133], 3, true}, {0x1600, 0x200, &tableVEX2[134], 2, true},
+	{0x1600, 0x1200, &tableVEX2[135], 2, true}, {0x1600, 0x200, &tableVEX2[136], 3, true}, {0x1600, 0x1200, &tableVEX2[137], 3, true},
+	{0x1600, 0x200, &tableVEX2[138], 2, true}, {0x1600, 0x1200, &tableVEX2[139], 2, true}, {0x1600, 0x200, &tableVEX2[140], 3, true},
+	{0x1600, 0x1200, &tableVEX2[141], 3, true}, {0x1600, 0x200, &tableVEX2[142], 2, true}, {0x1600, 0x1200, &tableVEX2[143], 2, true},
+	{0x1600, 0x200, &tableVEX2[144], 3, true}, {0x1600, 0x1200, &tableVEX2[145], 3, true}, {0x1600, 0x200, &tableVEX2[146], 3, true},
+	{0x1600, 0x1200, &tableVEX2[147], 3, true}, {0x1600, 0x200, &tableVEX2[148], 3, true}, {0x1600, 0x1200, &tableVEX2[149], 3, true},
+	{0x1600, 0x200, &tableVEX2[150], 2, true}, {0x1600, 0x1200, &tableVEX2[151], 2, true}, {0x1600, 0x200, &tableVEX2[152], 3, true},
+	{0x1600, 0x1200, &tableVEX2[153], 3, true}, {0x1600, 0x200, &tableVEX2[154], 2, true}, {0x1600, 0x1200, &tableVEX2[155], 2, true},
+	{0x1600, 0x200, &tableVEX2[156], 3, true}, {0x1600, 0x1200, &tableVEX2[157], 3, true}, {0x1600, 0x200, &tableVEX2[158], 2, true},
+	{0x1600, 0x1200, &tableVEX2[159], 2, true}, {0x1600, 0x200, &tableVEX2[160], 3, true}, {0x1600, 0x1200, &tableVEX2[161], 3, true},
+	{0x1600, 0x200, &tableVEX2[162], 2, true}, {0x1600, 0x1200, &tableVEX2[163], 2, true}, {0x1600, 0x200, &tableVEX2[164], 3, true},
+	{0x1600, 0x1200, &tableVEX2[165], 3, true}, {0x1600, 0x200, &tableVEX2[166], 3, true}, {0x1600, 0x1200, &tableVEX2[167], 3, true},
+	{0x1600, 0x200, &tableVEX2[168], 3, true}, {0x1600, 0x1200, &tableVEX2[169], 3, true}, {0x1600, 0x200, &tableVEX2[170], 2, true},
+	{0x1600, 0x1200, &tableVEX2[171], 2, true}, {0x1600, 0x200, &tableVEX2[172], 3, true}, {0x1600, 0x1200, &tableVEX2[173], 3, true},
+	{0x1600, 0x200, &tableVEX2[174], 2, true}, {0x1600, 0x1200, &tableVEX2[175], 2, true}, {0x1600, 0x200, &tableVEX2[176], 3, true},
+	{0x1600, 0x1200, &tableVEX2[177], 3, true}, {0x1600, 0x200, &tableVEX2[178], 2, true}, {0x1600, 0x1200, &tableVEX2[179], 2, true},
+	{0x1600, 0x200, &tableVEX2[180], 3, true}, {0x1600, 0x1200, &tableVEX2[181], 3, true}, {0x1600, 0x200, &tableVEX2[182], 2, true},
+	{0x1600, 0x1200, &tableVEX2[183], 2, true}, {0x2600, 0x200, &tableVEX2[184], 2, false}, {0x2600, 0x200, &tableVEX2[185], 2, true},
+	{0x2600, 0x200, &tableVEX2[186], 2, true}, {0x2600, 0x200, &tableVEX2[187], 2, true}, {0x2600, 0x200, &tableVEX2[188], 2, true},
+	{0x2600, 0x0, &tableVEX2[189], 0, true}, {0x2638, 0x8, &tableVEX2[190], 0, true}, {0x2638, 0x10, &tableVEX2[191], 0, true},
+	{0x2638, 0x18, &tableVEX2[192], 0, true}, {0x2600, 0x0, &tableVEX2[193], 0, true}, {0x2600, 0x400, &tableVEX2[194], 0, true},
+	{0x2600, 0x600, &tableVEX2[195], 0, true}, {0x2600, 0x600, &tableVEX2[196], 0, true}, {0x2600, 0x0, &tableVEX2[197], 0, true},
+	{0x2600, 0x200, &tableVEX2[198], 0, true}, {0x2600, 0x400, &tableVEX2[199], 0, true}, {0x2600, 0x600, &tableVEX2[200], 0, true},
+	{0x3600, 0x3200, &tableVEX3[0], 3, false}, {0x3600, 0x3200, &tableVEX3[1], 3, false}, {0x1600, 0x200, &tableVEX3[2], 3, true},
+	{0x1600, 0x200, &tableVEX3[3], 3, false}, {0x1600, 0x200, &tableVEX3[4], 3, false}, {0x3600, 0x2200, &tableVEX3[5], 3, true},
+	{0x600, 0x200, &tableVEX3[6], 3, false}, {0x600, 0x200, &tableVEX3[7], 3, false}, {0x600, 0x200, &tableVEX3[8], 2, true},
+	{0x600, 0x200, &tableVEX3[9], 2, true}, {0x600, 0x200, &tableVEX3[10], 3, true}, {0x600, 0x200, &tableVEX3[11], 3, true},
+	{0x2600, 0x200, &tableVEX3[12], 3, true}, {0x2600, 0x2200, &tableVEX3[13], 3, true}, {0x2600, 0x200, &tableVEX3[14], 3, true},
+	{0x2600, 0x2200, &tableVEX3[15], 3, true}, {0x2600, 0x200, &tableVEX3[16], 2, false}, {0x2600, 0x200, &tableVEX3[17], 2, false},
+	{0x3e00, 0x1200, &tableVEX3[19], 2, false}, {0x3e00, 0x1a00, &tableVEX3[20], 2, false}, {0x3600, 0x200, &tableVEX3[18], 2, false},
+	{0x2600, 0x200, &tableVEX3[21], 2, false}, {0x3600, 0x2200, &tableVEX3[22], 3, true}, {0x3600, 0x2200, &tableVEX3[23], 3, false},
+	{0x1600, 0x200, &tableVEX3[24], 3, false}, {0x2600, 0x200, &tableVEX3[25], 2, true}, {0x2600, 0x200, &tableVEX3[26], 2, true},
+	{0x3e00, 0x1200, &tableVEX3[28], 2, true}, {0x3e00, 0x1a00, &tableVEX3[29], 2, true}, {0x3600, 0x200, &tableVEX3[27], 2, true},
+	{0x3600, 0x2200, &tableVEX3[30], 3, true}, {0x3600, 0x2200, &tableVEX3[31], 3, false}, {0x600, 0x200, &tableVEX3[32], 3, true},
+	{0x2600, 0x200, &tableVEX3[33], 2, true}, {0x2600, 0x200, &tableVEX3[34], 3, true}, {0x2600, 0x2200, &tableVEX3[35], 3, true},
+	{0x2600, 0x200, &tableVEX3[36], 2, true}, {0x3600, 0x2200, &tableVEX3[37], 3, true}, {0x1600, 0x200, &tableVEX3[38], 3, true},
+	{0x1600, 0x200, &tableVEX3[39], 3, true}, {0x3600, 0x200, &tableVEX3[40], 3, true}, {0x3600, 0x2200, &tableVEX3[41], 3, true},
+	{0x2600, 0x200, &tableVEX3[42], 2, false}, {0x2600, 0x200, &tableVEX3[43], 2, false}, {0x2600, 0x200, &tableVEX3[44], 2, false},
+	{0x2600, 0x200, &tableVEX3[45], 2, false}, {0x2600, 0x200, &tableVEX3[46], 2, false}, {0x2600, 0x600, &tableVEX3[47], 0, false},
 }

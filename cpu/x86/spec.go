@@ -185,6 +185,14 @@ const (
 
 // Bytes returns the size for a given operand size, vector length and mode.
 func (c SizeCode) Bytes(opSize, vecLen uint8, mode Mode) uint8 {
+	if c < SzV { // most: kept small so that it is inlined
+		return uint8(c)
+	}
+	return c.bytes(opSize, vecLen, mode)
+}
+
+// bytes is Bytes for the sizes that depend on the instruction.
+func (c SizeCode) bytes(opSize, vecLen uint8, mode Mode) uint8 {
 	switch c {
 	case SzV:
 		return opSize
@@ -225,7 +233,7 @@ func (c SizeCode) Bytes(opSize, vecLen uint8, mode Mode) uint8 {
 		}
 		return 108
 	}
-	return uint8(c)
+	return 0
 }
 
 // SpecInfo is what a Spec stands for.

@@ -37,19 +37,16 @@ func (b *File) writeBuffered(p []byte, off int64) (int, error) {
 		start := (off + int64(done)) &^ (directAlign - 1)
 		skip := int(off + int64(done) - start)
 		want := min(len(buf), (skip+len(p)-done+directAlign-1)&^(directAlign-1))
-		have := want
 		if skip != 0 || skip+len(p)-done < want {
-			n, err := b.f.ReadAt(buf[:want], start)
-			if err != nil && err != io.EOF {
+			if _, err := b.f.ReadAt(buf[:want], start); err != nil && err != io.EOF {
 				return done, err
 			}
-			have = n
 		}
 		k := copy(buf[skip:want], p[done:])
-		end := max(have, skip+k)
-		if end != want {
-			// The image's last block is short; only sectors of it exist.
-			end = (end + SectorSize - 1) &^ (SectorSize - 1)
+		end := want
+		if start+int64(want) > b.Size() {
+			// The image's last block is short: write no more of it than there is.
+			end = (skip + k + SectorSize - 1) &^ (SectorSize - 1)
 		}
 		if _, err := b.f.WriteAt(buf[:end], start); err != nil {
 			return done, err

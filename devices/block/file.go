@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"dfemu/devices"
 )
@@ -16,7 +17,7 @@ import (
 type File struct {
 	f      *os.File
 	name   string
-	size   int64
+	size   atomic.Int64 // bytes, whole sectors
 	ro     bool
 	direct bool
 	edge   sync.Mutex // held while a block is read, changed and written back
@@ -73,20 +74,26 @@ func (b *File) prepare() error {
 		}
 		return fmt.Errorf("lock image %s: %w", b.name, err)
 	}
+	return b.Refresh()
+}
+
+// Refresh finds out the image's size again, after it was changed from outside.
+func (b *File) Refresh() error {
+	// Transfers give their own positions, so the file's is free for this.
 	size, err := b.f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return fmt.Errorf("find the size of image %s: %w", b.name, err)
 	}
-	b.size = size &^ (SectorSize - 1)
-	if b.size == 0 {
-		return fmt.Errorf("open image %s: it has %d bytes, less than one sector of %d", b.name, size, SectorSize)
+	if size < SectorSize {
+		return fmt.Errorf("image %s: it has %d bytes, less than one sector of %d", b.name, size, SectorSize)
 	}
+	b.size.Store(size &^ (SectorSize - 1))
 	return nil
 }
 
 // ReadAt implements io.ReaderAt.
 func (b *File) ReadAt(p []byte, off int64) (int, error) {
-	if err := check("read", b.name, off, int64(len(p)), b.size); err != nil {
+	if err := check("read", b.name, off, int64(len(p)), b.Size()); err != nil {
 		return 0, err
 	}
 	if b.direct && !aligned(p, off) {
@@ -104,7 +111,7 @@ func (b *File) WriteAt(p []byte, off int64) (int, error) {
 	if b.ro {
 		return 0, ErrReadOnly
 	}
-	if err := check("write", b.name, off, int64(len(p)), b.size); err != nil {
+	if err := check("write", b.name, off, int64(len(p)), b.Size()); err != nil {
 		return 0, err
 	}
 	if b.direct && !aligned(p, off) {
@@ -117,7 +124,7 @@ func (b *File) WriteAt(p []byte, off int64) (int, error) {
 func (b *File) Close() error { return b.f.Close() }
 
 // Size implements devices.Block.
-func (b *File) Size() int64 { return b.size }
+func (b *File) Size() int64 { return b.size.Load() }
 
 // ReadOnly implements devices.Block.
 func (b *File) ReadOnly() bool { return b.ro }
@@ -139,7 +146,7 @@ func (b *File) Discard(off, n int64) error {
 	if b.ro {
 		return ErrReadOnly
 	}
-	if err := check("discard", b.name, off, n, b.size); err != nil || n == 0 {
+	if err := check("discard", b.name, off, n, b.Size()); err != nil || n == 0 {
 		return err
 	}
 	if err := punch(b.f, off, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -153,7 +160,7 @@ func (b *File) WriteZeroes(off, n int64, unmap bool) error {
 	if b.ro {
 		return ErrReadOnly
 	}
-	if err := check("write zeroes", b.name, off, n, b.size); err != nil || n == 0 {
+	if err := check("write zeroes", b.name, off, n, b.Size()); err != nil || n == 0 {
 		return err
 	}
 	try := zeroRange

@@ -217,15 +217,18 @@ func TestBARMovedHook(t *testing.T) {
 func TestBuilderMistakes(t *testing.T) {
 	m := newMachine(t, pci.MCHConfig{}, pci.LPCConfig{})
 	for name, build := range map[string]func(f *pci.Function){
-		"odd size":       func(f *pci.Function) { f.AddBAR(0, pci.BAR{Kind: pci.BARMem32, Size: 100}) },
-		"large I/O":      func(f *pci.Function) { f.AddBAR(0, pci.BAR{Kind: pci.BARIO, Size: 512}) },
-		"BAR6":           func(f *pci.Function) { f.AddBAR(6, pci.BAR{Kind: pci.BARMem32, Size: 16}) },
-		"64 bits in 5":   func(f *pci.Function) { f.AddBAR(5, pci.BAR{Kind: pci.BARMem64, Size: 16}) },
-		"high half used": func(f *pci.Function) { f.AddBAR(0, pci.BAR{Kind: pci.BARMem64, Size: 16}); f.AddBAR(1, pci.BAR{Size: 16}) },
-		"MSI count":      func(f *pci.Function) { f.AddMSI(3, true, true) },
-		"MSI-X count":    func(f *pci.Function) { f.AddMSIXBAR(4096, 0) },
-		"capabilities":   func(f *pci.Function) { f.AddCapability(pci.CapVendor, make([]byte, 300), nil) },
-		"two MSI-X":      func(f *pci.Function) { f.AddMSIXBAR(1, 0); f.AddMSIXBAR(1, 1) },
+		"odd size":     func(f *pci.Function) { f.AddBAR(0, pci.BAR{Kind: pci.BARMem32, Size: 100}) },
+		"large I/O":    func(f *pci.Function) { f.AddBAR(0, pci.BAR{Kind: pci.BARIO, Size: 512}) },
+		"BAR6":         func(f *pci.Function) { f.AddBAR(6, pci.BAR{Kind: pci.BARMem32, Size: 16}) },
+		"64 bits in 5": func(f *pci.Function) { f.AddBAR(5, pci.BAR{Kind: pci.BARMem64, Size: 16}) },
+		"high half used": func(f *pci.Function) {
+			f.AddBAR(0, pci.BAR{Kind: pci.BARMem64, Size: 16})
+			f.AddBAR(1, pci.BAR{Size: 16})
+		},
+		"MSI count":    func(f *pci.Function) { f.AddMSI(3, true, true) },
+		"MSI-X count":  func(f *pci.Function) { f.AddMSIXBAR(4096, 0) },
+		"capabilities": func(f *pci.Function) { f.AddCapability(pci.CapVendor, make([]byte, 300), nil) },
+		"two MSI-X":    func(f *pci.Function) { f.AddMSIXBAR(1, 0); f.AddMSIXBAR(1, 1) },
 	} {
 		f := pci.NewFunction("bad", pci.Identity{})
 		build(f)

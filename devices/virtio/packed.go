@@ -177,6 +177,7 @@ func (r *packedRing) setNotify(on bool) {
 func (r *packedRing) save() [2]uint16 { return [2]uint16{r.next.word(), r.done.word()} }
 
 func (r *packedRing) restore(s [2]uint16) {
+	// A position of 15 bits may be beyond this ring if the state is not from it.
 	unpack := func(w uint16) lap { return lap{min(w&0x7fff, r.num-1), w>>15 != 0} }
 	r.next, r.done = unpack(s[0]), unpack(s[1])
 	r.total, r.told = 0, 0

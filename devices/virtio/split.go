@@ -174,4 +174,5 @@ func (r *splitRing) save() [2]uint16 { return [2]uint16{r.next, r.done} }
 
 func (r *splitRing) restore(s [2]uint16) {
 	r.next, r.done, r.told = s[0], s[1], s[1]
+	r.quiet = true // unknown: have it stored when notifications are wanted
 }

@@ -143,9 +143,9 @@ func unlzma(p []byte, limit uint64) ([]byte, error) {
 	// A dictionary larger than the contents is of no use: what is asked for
 	// is cut, so that no header makes for a large allocation.
 	head := bytes.Clone(p[:headerLen])
-	dict := min(uint64(le.Uint32(head[1:])), max(limit, lzmaMinDict))
-	le.PutUint32(head[1:], uint32(max(dict, lzmaMinDict)))
-	cfg := lzma.ReaderConfig{DictCap: lzmaMinDict}
+	dict := max(min(uint64(le.Uint32(head[1:])), limit), lzmaMinDict)
+	le.PutUint32(head[1:], uint32(dict))
+	cfg := lzma.ReaderConfig{DictCap: int(dict)}
 	r, err := cfg.NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(p[headerLen:])))
 	if err != nil {
 		return nil, fmt.Errorf("lzma: %w", err)

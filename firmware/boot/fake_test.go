@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -55,8 +54,12 @@ func (f *fakeMemory) u32(addr uint64) uint32 { return binary.LittleEndian.Uint32
 func (f *fakeMemory) u64(addr uint64) uint64 { return binary.LittleEndian.Uint64(f.read(addr, 8)) }
 
 func (f *fakeMemory) str(addr uint64) string {
-	b := f.read(addr, 70000)
-	return string(b[:bytes.IndexByte(b, 0)])
+	var b []byte
+	for c := f.read(addr, 1)[0]; c != 0; c = f.read(addr, 1)[0] {
+		b = append(b, c)
+		addr++
+	}
+	return string(b)
 }
 
 // translate walks the page tables that an entry in long mode has.

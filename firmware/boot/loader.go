@@ -305,7 +305,6 @@ func (l *loader) place(what string, p []byte, lo, hi uint64) (uint64, error) {
 type buffer struct{ b []byte }
 
 func (b *buffer) u8(v ...byte)   { b.b = append(b.b, v...) }
-func (b *buffer) u16(v uint16)   { b.b = binary.LittleEndian.AppendUint16(b.b, v) }
 func (b *buffer) u32(v uint32)   { b.b = binary.LittleEndian.AppendUint32(b.b, v) }
 func (b *buffer) u64(v uint64)   { b.b = binary.LittleEndian.AppendUint64(b.b, v) }
 func (b *buffer) bytes(p []byte) { b.b = append(b.b, p...) }

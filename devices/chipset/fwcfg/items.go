@@ -41,7 +41,7 @@ const (
 
 	// archLocal items are defined by the architecture.
 	archLocal   Key = 0x8000
-	ACPITables  Key = archLocal | 0
+	ACPITables  Key = archLocal
 	SMBIOS      Key = archLocal | 1
 	IRQ0Quirk   Key = archLocal | 2 // u8: IRQ 0 is connected to GSI 2
 	E820        Key = archLocal | 3

@@ -250,3 +250,9 @@ func FuzzRestore(f *testing.F) {
 		drive.FuzzRestore(p, clock, d, drive.Window{Region: d.Registers(), Size: 0x200})
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(time.Time{})
+	d := New(Config{Clock: clock, MSI: new(devtest.MSI)})
+	drive.Hammer(clock, d, drive.Window{Region: d.Registers(), Size: 0x200})
+}

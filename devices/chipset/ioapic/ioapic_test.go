@@ -195,3 +195,9 @@ func FuzzRestore(f *testing.F) {
 		drive.FuzzRestore(p, devtest.NewClock(time.Time{}), d, drive.Window{Region: d.Registers(), Size: 0x50})
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(time.Time{})
+	d := New(Config{MSI: new(devtest.MSI)})
+	drive.Hammer(clock, d, drive.Window{Region: d.Registers(), Size: 0x50})
+}

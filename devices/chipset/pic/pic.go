@@ -31,7 +31,7 @@ const (
 )
 
 // elcrFixed has the bits of ELCR1 and ELCR2 that read as 0: IRQ 0, 1, 2, 8, 13.
-var elcrFixed = [2]uint8{1<<0 | 1<<1 | 1<<2, 1<<(8-8) | 1<<(13-8)}
+var elcrFixed = [2]uint8{1<<0 | 1<<1 | 1<<2, 1<<0 | 1<<5}
 
 // Config says what the controllers are connected to.
 type Config struct {

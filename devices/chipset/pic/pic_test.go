@@ -272,3 +272,9 @@ func FuzzRestore(f *testing.F) {
 		drive.FuzzRestore(p, devtest.NewClock(time.Time{}), d, drive.Window{Region: d.Master(), Size: MasterSize})
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(time.Time{})
+	d := New(Config{})
+	drive.Hammer(clock, d, drive.Window{Region: d.Master(), Size: MasterSize}, drive.Window{Region: d.Slave(), Size: SlaveSize}, drive.Window{Region: d.ELCR(), Size: ELCRSize})
+}

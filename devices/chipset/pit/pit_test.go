@@ -315,3 +315,9 @@ func FuzzRestore(f *testing.F) {
 		drive.FuzzRestore(p, clock, d, drive.Window{Region: d.Ports(), Size: PortSize})
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(time.Time{})
+	d := New(Config{Clock: clock})
+	drive.Hammer(clock, d, drive.Window{Region: d.Ports(), Size: PortSize}, drive.Window{Region: d.PortB(), Size: PortBSize})
+}

@@ -65,7 +65,7 @@ func TestTimer(t *testing.T) {
 func TestTimerOverflow(t *testing.T) {
 	r := newRig(t, Config{ACPI: true})
 	r.out(2, 2, pm1TMROF)
-	const half = 2_343_484_437 // 2^23 ticks, in nanoseconds, rounded up
+	const half = 2343484438 // 2^23 ticks, in nanoseconds, rounded up
 	for i := range 3 {
 		r.clock.Advance(half*int64(i+1) - 1000 - r.clock.Now())
 		if r.sci.Level() {
@@ -219,4 +219,10 @@ func FuzzRestore(f *testing.F) {
 		d := New(Config{Clock: clock})
 		drive.FuzzRestore(p, clock, d, drive.Window{Region: d.Ports(), Size: Size})
 	})
+}
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(time.Time{})
+	d := New(Config{Clock: clock})
+	drive.Hammer(clock, d, drive.Window{Region: d.Ports(), Size: Size}, drive.Window{Region: d.APM(), Size: APMSize})
 }

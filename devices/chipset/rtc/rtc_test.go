@@ -280,3 +280,9 @@ func FuzzRestore(f *testing.F) {
 		drive.FuzzRestore(p, clock, d, drive.Window{Region: d.Ports(), Size: PortSize})
 	})
 }
+
+func TestConcurrency(t *testing.T) {
+	clock := devtest.NewClock(noon)
+	d := New(Config{Clock: clock})
+	drive.Hammer(clock, d, drive.Window{Region: d.Ports(), Size: PortSize})
+}

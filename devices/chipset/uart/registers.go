@@ -108,8 +108,6 @@ const (
 	lsrTHRE = 1 << 5
 	lsrTEMT = 1 << 6
 	lsrFIFO = 1 << 7 // an error somewhere in the FIFO
-
-	lsrErrors = lsrOE | lsrPE | lsrFE | lsrBI
 )
 
 // Modem status register. The low half has the changes since the last read.

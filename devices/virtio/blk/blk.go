@@ -132,6 +132,29 @@ func (d *Device) Close() error {
 	return d.store.Close()
 }
 
+// SaveState implements devices.Saver: that of the transport, then one byte for the
+// write cache. What is on the disk is the store's matter.
+func (d *Device) SaveState() ([]byte, error) {
+	p, err := d.Device.SaveState()
+	cache := byte(1)
+	if d.direct.Load() {
+		cache = 0
+	}
+	return append(p, cache), err
+}
+
+// RestoreState implements devices.Saver.
+func (d *Device) RestoreState(p []byte) error {
+	if len(p) == 0 {
+		return fmt.Errorf("restore %s: no state", d.o.Name)
+	}
+	if err := d.Device.RestoreState(p[:len(p)-1]); err != nil {
+		return err
+	}
+	d.direct.Store(p[len(p)-1] == 0)
+	return nil
+}
+
 func (d *Device) config() [cfgSize]byte {
 	var b [cfgSize]byte
 	le := binary.LittleEndian

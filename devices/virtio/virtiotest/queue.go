@@ -92,6 +92,14 @@ func (q *Queue) Program() {
 	d.Put(QueueEnable, 2, 1)
 }
 
+// Move has the queue go on with the device of another driver, whose memory has the
+// same content.
+func (q *Queue) Move(d *Driver) {
+	d.Features = q.D.Features
+	d.data = q.D.data
+	q.D, q.ram = d, d.RAM.Data
+}
+
 func (q *Queue) packed() bool   { return q.D.Features&Packed != 0 }
 func (q *Queue) eventIdx() bool { return q.D.Features&EventIdx != 0 }
 

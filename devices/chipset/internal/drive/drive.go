@@ -3,6 +3,7 @@
 package drive
 
 import (
+	"sync"
 	"testing"
 
 	"dfemu/devices"
@@ -29,7 +30,7 @@ const (
 
 // Fuzz runs program against the device. Each access takes a byte that selects
 // window, width and direction, then an offset and up to four bytes of value.
-// Every 16th access is followed by saving, resetting and restoring the device,
+// Now and then, and at the end, that is followed by saving, resetting and restoring the device,
 // which must give the same state again. extra, if not nil, is called with the
 // program's spare bytes to drive what is not a register.
 func Fuzz(t *testing.T, program []byte, clock *devtest.Clock, d Device, extra func(op byte), windows ...Window) {
@@ -78,6 +79,7 @@ func Fuzz(t *testing.T, program []byte, clock *devtest.Clock, d Device, extra fu
 			RoundTrip(t, d)
 		}
 	}
+	RoundTrip(t, d)
 	d.Reset()
 }
 
@@ -115,6 +117,37 @@ func FuzzRestore(p []byte, clock *devtest.Clock, d Device, windows ...Window) {
 	}
 	clock.Advance(1e9)
 	d.Reset()
+}
+
+// Hammer accesses the windows from several goroutines at once, as CPUs do, while
+// the clock moves and the device is looked at and reset. The race detector and
+// the test's own deadline judge.
+func Hammer(clock *devtest.Clock, d Device, windows ...Window) {
+	var wg sync.WaitGroup
+	for cpu := range uint64(3) {
+		wg.Go(func() {
+			x := cpu*0x9e37_79b9 + 1
+			for range 300 {
+				x = x*6364136223846793005 + 1442695040888963407
+				r := x >> 16
+				w := windows[r%uint64(len(windows))]
+				off := (r >> 8) % min(w.Size, 0x200)
+				if r>>40&1 != 0 {
+					_, _ = w.Region.Read(off, 1)
+				} else {
+					_ = w.Region.Write(off, 1, r>>48&0xff)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range int64(100) {
+			clock.Advance(i * 1000)
+			_, _ = d.SaveState()
+		}
+		d.Reset()
+	})
+	wg.Wait()
 }
 
 // In reads size bytes at off, and fails the test if the device refuses.
