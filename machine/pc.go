@@ -189,6 +189,12 @@ func (p *pc) chipset() error {
 	if debug == nil {
 		debug = io.Discard
 	}
+	// The reset control register lies inside the ports of PCI configuration.
+	if _, err := p.ports.Map(devices.Mapping{
+		Name: "reset control", Base: reset.ControlPort, Size: reset.ControlSize, Priority: 1, Region: rst.Control(),
+	}); err != nil {
+		return err
+	}
 	exit := func(code int) { m.post(event{kind: evExit, code: code}) }
 	err := errors.Join(
 		p.mapPorts("pic master", pic.MasterPort, pic.MasterSize, p.pic.Master()),
@@ -197,7 +203,6 @@ func (p *pc) chipset() error {
 		p.mapPorts("pit", pit.Port, pit.PortSize, p.pit.Ports()),
 		p.mapPorts("pit port B", pit.PortB, pit.PortBSize, p.pit.PortB()),
 		p.mapPorts("rtc", rtc.Port, rtc.PortSize, p.rtc.Ports()),
-		p.mapPorts("reset control", reset.ControlPort, reset.ControlSize, rst.Control()),
 		p.mapPorts("system control A", reset.PortA, reset.PortASize, rst.SystemControlA()),
 		p.mapPorts("apm", pm.APMPort, pm.APMSize, p.pm.APM()),
 		p.mapPorts("i8042 data", i8042.DataPort, i8042.PortSize, p.kbd.Data()),

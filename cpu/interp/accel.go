@@ -154,7 +154,9 @@ func (c *CPU) SetState(s *x86.State) error {
 	c.s = *s
 	copy(c.r[:16], s.GPR[:])
 	c.rip = s.RIP
-	c.restoreAPIC()
+	if err := c.restoreAPIC(); err != nil {
+		return err
+	}
 	c.pending.And(^uint32(pendNMI))
 	if s.NMIPending {
 		c.pending.Or(pendNMI)

@@ -16,7 +16,7 @@ func (a *Accel) connectAPICs() {
 			return a.tscCount(now) + a.cpus[id].s.TSCOffset
 		},
 		Notify:   a.notify,
-		EOI:      a.cfg.Platform.EOI,
+		EOI:      func(vector uint8) { a.cfg.Platform.EOI(vector) },
 		PhysBits: physBits,
 	})
 	for i, c := range a.cpus {

@@ -168,7 +168,7 @@ func (c *CPU) modeChanged() {
 	case c.flags&x86.AC != 0:
 		ctx |= ctxAC
 	}
-	slow := c.flags&x86.TF != 0 || s.IntrShadow
+	slow := c.flags&x86.TF != 0 || s.IntrShadow || c.sys.trapDB != 0
 	if dr7 := s.DR[7]; dr7&0xff != 0 {
 		for i := range 4 {
 			if dr7>>(2*i)&3 == 0 {

@@ -113,6 +113,9 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 		}
 		end := c.compile(&d.in, o)
 		ops++
+		if d.in.Op == x86.STI {
+			limit = min(limit, ops+1) // interrupts are looked at after the next instruction
+		}
 		if end {
 			break
 		}

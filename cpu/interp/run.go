@@ -108,6 +108,7 @@ func (c *CPU) single() status {
 		return stFault
 	}
 	tf := c.flags&x86.TF != 0
+	c.sys.lateTF = false
 	shadow := c.s.IntrShadow
 	c.dbHit = 0
 	rip := c.rip
@@ -137,6 +138,12 @@ func (c *CPU) single() status {
 		c.flags &^= x86.RF
 	}
 	c.keepRF = false
+	if c.sys.lateTF {
+		tf = c.flags&x86.TF != 0
+	}
+	if c.s.MSR.DebugCtl&2 != 0 && st != stTaken && st != stBranch {
+		tf = false // BTF: only branches are trapped
+	}
 	var db uint64
 	if tf && st != stRestart && !c.s.IntrShadow {
 		db |= 1 << 14 // BS
@@ -190,8 +197,15 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 		c.startup()
 	}
 	if c.s.Run == x86.WaitForSIPI {
-		c.sleep()
+		c.sleep(pendSlow | pendIntr | pendNMI)
 		return exit, false
+	}
+	if db := c.sys.trapDB; db != 0 {
+		c.sys.trapDB = 0
+		c.exc = exception{vec: x86.VecDB, db: db}
+		if !c.deliverFault() {
+			return cpu.Exit{Reason: cpu.ExitShutdown}, true
+		}
 	}
 	if p&pendNMI != 0 && !c.s.NMIBlocked && !c.s.IntrShadow {
 		c.pending.And(^uint32(pendNMI))
@@ -210,7 +224,11 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 		}
 	}
 	if c.s.Run == x86.Halted {
-		c.sleep()
+		ignore := uint32(pendSlow)
+		if c.s.NMIBlocked {
+			ignore |= pendNMI
+		}
+		c.sleep(ignore)
 		return exit, false
 	}
 	c.waiting = false
@@ -229,22 +247,22 @@ func (c *CPU) nextInterrupt() (uint8, bool) {
 	c.pending.And(^uint32(pendIntr))
 	if c.apic.ExtINT() {
 		c.pending.Or(pendIntr)
+		c.apic.AcceptExtINT()
 		return c.acc.cfg.Platform.AckINTR(), true
 	}
 	if vec, ok := c.apic.Pending(); ok {
-		c.apic.Accept(vec)
 		c.pending.Or(pendIntr)
-		return vec, true
+		return c.apic.Accept(vec), true
 	}
 	return 0, false
 }
 
-// sleep waits until something is pending. While it waits it counts as having
+// sleep waits until something is pending besides the bits of ignore. While it waits it counts as having
 // seen all invalidations, since it looks before it executes anything.
-func (c *CPU) sleep() {
+func (c *CPU) sleep(ignore uint32) {
 	c.waiting = true
 	c.quiet.Store(true)
-	for c.pending.Load()&^pendSlow == 0 {
+	for c.pending.Load()&^ignore == 0 {
 		<-c.wake
 	}
 	c.quiet.Store(false)

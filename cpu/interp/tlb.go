@@ -47,6 +47,7 @@ const (
 func (c *CPU) flushTLB() {
 	clear(c.tlb[:])
 	clear(c.itlb[:])
+	c.sys.large = [2]largePages{}
 	c.jgen++
 }
 

@@ -198,6 +198,9 @@ func (c *CPU) walk(va uint64, acc access, ctx uint64) (phys uint64, writable boo
 				base |= e >> 13 & 0xff << 32
 			}
 		}
+		if level > 1 {
+			c.noteLarge(va, mask)
+		}
 		writable = want&pteD != 0 && c.permitted(accWrite, ctx, allowed, nx)
 		return base | va&mask, writable, 0, true
 	}

@@ -152,6 +152,9 @@ func sseCases() []sseCase {
 func TestSSEAgainstHardware(t *testing.T) {
 	for i, c := range sseCases() {
 		t.Run(c.name, func(t *testing.T) {
+			if !hw.Supports(c.name) {
+				t.Skip("not supported by the host")
+			}
 			run := hw.SSE(c.name)
 			o := newOperands(uint64(i))
 			bad := 0
@@ -396,6 +399,9 @@ func TestX87AgainstHardware(t *testing.T) {
 					}
 					s.status &= c.mask
 					h.status &= c.mask
+					if c.name[:3] == "fpr" && s.status&c2 != 0 && !hw.AMD() {
+						continue // partial remainders vary
+					}
 					if _, fault := e.Flags.Deliver(e.Masks); fault {
 						suppress(&c, &before, &s, &h, e.Flags&^e.Masks)
 					}
@@ -431,6 +437,9 @@ func suppress(c *x87Case, before, s, h *x87State, unmasked Flags) {
 // TestTranscendentalsAgainstHardware compares special operands and flags, and
 // values up to the error of a unit in the last place the processor may make.
 func TestTranscendentalsAgainstHardware(t *testing.T) {
+	if !hw.AMD() {
+		t.Skip("flags and last places are known for one maker only")
+	}
 	type transCase struct {
 		name   string
 		lo, hi int // range of exponents to favour

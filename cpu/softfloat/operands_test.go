@@ -90,5 +90,5 @@ func rounds() int {
 	if testing.Short() {
 		return 200
 	}
-	return 60000
+	return 3000
 }

@@ -83,6 +83,10 @@ func randomChoice(r *rand.Rand, e *Enc, mode Mode) Choice {
 		c.VecLen = l
 	}
 	c.VEX3 = r.IntN(2) == 0
+	c.L = r.IntN(2) == 0
+	c.W = e.Map.IsVEX() && r.IntN(2) == 0
+	c.REX = mode == Mode64 && !e.Map.IsVEX() && r.IntN(4) == 0
+	c.DispSize = pick(r, []uint8{0, 1, 4})
 	c.Spare = uint8(r.IntN(8))
 	if e.Op == NOP { // with other values of ModRM.reg, some are prefetches
 		c.Spare = 7
@@ -154,7 +158,7 @@ func randomChoice(r *rand.Rand, e *Enc, mode Mode) Choice {
 
 // encodable reports whether a random choice is one that the row can encode.
 func encodable(e *Enc, c Choice) bool {
-	high, rex := false, c.OpSize == 8 && c.Mode == Mode64
+	high, rex := false, c.REX || c.OpSize == 8 && c.Mode == Mode64
 	for _, a := range c.Args {
 		high = high || a.High
 		rex = rex || a.Kind == KindReg && !a.High && (a.Reg > 7 || a.Size == 1 && a.Reg > 3)

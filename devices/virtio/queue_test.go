@@ -291,7 +291,7 @@ func TestBadQueues(t *testing.T) {
 		{"unaligned driver area", 0, 8, 0x1000, 0x2001, 0x3000},
 		{"unaligned device area", 0, 8, 0x1000, 0x2000, 0x3002},
 		{"table not RAM", 0, 8, 1 << 40, 0x2000, 0x3000},
-		{"device area not RAM", 0, 8, 0x1000, 0x2000, 32<<20 - 8},
+		{"device area not RAM", 0, 8, 0x1000, 0x2000, virtiotest.RAMSize - 8},
 		{"end of the address space", 0, 8, 0x1000, ^uint64(0) &^ 1, 0x3000},
 		{"packed, unaligned", virtiotest.Packed, 8, 0x1000, 0x2002, 0x3000},
 	} {

@@ -202,7 +202,7 @@ func TestErrors(t *testing.T) {
 	h := d.Alloc(16)
 	copy(d.Bytes(h, 16), header(0, 0))
 	st := d.Alloc(1)
-	for _, addr := range []uint64{1 << 45, 32<<20 - 256} {
+	for _, addr := range []uint64{1 << 45, virtiotest.RAMSize - 256} {
 		d.q[0].AddDescs([]virtiotest.Desc{{Addr: h, Len: 16}, {Addr: addr, Len: 512, Write: true}, {Addr: st, Len: 1, Write: true}})
 		d.Bytes(st, 1)[0] = 0xee
 		d.q[0].Publish()

@@ -16,9 +16,9 @@ import (
 
 // Places in the test machine.
 const (
-	ramSize   = 32 << 20
-	ringsBase = 1 << 20 // queues are from here on
-	dataBase  = 8 << 20 // buffers are from here on
+	RAMSize   = 12 << 20 // bytes of guest memory, from 0 on
+	ringsBase = 1 << 20  // queues are from here on
+	dataBase  = 8 << 20  // buffers are from here on
 	barBase   = 0x8_0000_0000
 	msixBase  = 0xfe00_0000
 	slot      = 5
@@ -104,7 +104,7 @@ func (d *Driver) WaitInterrupt(vector int) {
 // configuration changes.
 func New(t testing.TB, fn *pci.Function, msix bool) *Driver {
 	t.Helper()
-	d := &Driver{T: t, RAM: devtest.NewRAM(ramSize), Fn: fn, IRQ: &devtest.Line{}, rings: ringsBase, data: dataBase}
+	d := &Driver{T: t, RAM: devtest.NewRAM(RAMSize), Fn: fn, IRQ: &devtest.Line{}, rings: ringsBase, data: dataBase}
 	for i := range d.interrupts {
 		d.interrupts[i] = make(chan struct{}, 1)
 	}
@@ -220,7 +220,7 @@ func (d *Driver) Start(features uint64) {
 // again after a while.
 func (d *Driver) Alloc(n int) uint64 {
 	size := uint64(n+15) &^ 15
-	if d.data+size > ramSize {
+	if d.data+size > RAMSize {
 		d.data = dataBase
 	}
 	a := d.data

@@ -45,8 +45,7 @@ type Queue struct {
 	kicked      uint16 // split: avail when the device was last notified
 	wrap, uwrap bool   // packed: wrap counters
 	batch       []func()
-	first       uint16 // packed: position of the batch's first descriptor
-	room        int    // packed: free descriptors
+	room        int // packed: free descriptors
 }
 
 type chain struct {

@@ -1050,3 +1050,19 @@ TEXT ·fcom64(SB), NOSPLIT, $0-26
 	X87_ENTER
 	BYTE $0xdc; BYTE $0x10
 	X87_LEAVE
+
+TEXT ·cpuid(SB), NOSPLIT, $0-24
+	MOVL leaf+0(FP), AX
+	XORL CX, CX
+	CPUID
+	MOVL AX, eax+8(FP)
+	MOVL BX, ebx+12(FP)
+	MOVL CX, ecx+16(FP)
+	MOVL DX, edx+20(FP)
+	RET
+
+TEXT ·xcr0(SB), NOSPLIT, $0-4
+	XORL CX, CX
+	XGETBV
+	MOVL AX, r+0(FP)
+	RET
