@@ -116,6 +116,7 @@ type Stats struct {
 	Instructions uint64 // retired; 0 where the accelerator cannot tell
 	Exits        uint64 // port and memory-mapped I/O accesses
 	Blocks       uint64 // blocks decoded or translated
+	Interpreted  uint64 // instructions executed by the interpreter in the accelerator's place
 }
 
 // Reason says why Run returned.

@@ -157,7 +157,8 @@ func (c *CPU) SetState(s *x86.State) error {
 	if err := c.restoreAPIC(); err != nil {
 		return err
 	}
-	c.pending.And(^uint32(pendNMI))
+	c.pending.And(^uint32(pendNMI | pendInit | pendSIPI))
+	c.sys.trapDB = 0
 	if s.NMIPending {
 		c.pending.Or(pendNMI)
 	}

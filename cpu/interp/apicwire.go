@@ -7,7 +7,7 @@ import (
 
 // connectAPICs makes the local APICs and lets them reach the processors.
 func (a *Accel) connectAPICs() {
-	features := x86.DefaultFeatures()
+	features := x86.DefaultFeatures().With(x86.FeatArchCapabilities)
 	a.fabric = apic.New(apic.Config{
 		CPUs:  len(a.cpus),
 		Clock: a.cfg.Clock,

@@ -16,6 +16,7 @@ const (
 	// Bits of a block's key, above the mode (bits 0–1) and "flat" (bit 2).
 	keyUser   = 1 << 3 // decoded for CPL 3
 	keySingle = 1 << 4 // a single instruction
+	keyReal   = 1 << 5 // decoded for real-address or virtual-8086 mode
 
 	blockBuckets = 1 << 14
 	// maxBlocks bounds the decoded code a processor keeps; when it is

@@ -354,5 +354,6 @@ func xsetbv(c *CPU, _ *Op) status {
 		return c.gp(0)
 	}
 	c.s.XCR0 = v
+	c.ready = 0
 	return stNext
 }

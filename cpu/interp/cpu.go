@@ -19,6 +19,7 @@ type CPU struct {
 	fcarry  uint64
 	rip     uint64 // of the next block; inside a block r[regRIP] counts
 	ctx     uint64 // the low bits of the tags that TLB entries must have
+	spMask  uint64 // what bits of RSP address the stack
 	icount  uint64
 	// pending has a bit for each thing to look at between two blocks. Any
 	// goroutine may set bits.
@@ -32,15 +33,19 @@ type CPU struct {
 	key uint8
 	// long: EFER.LMA, that is 64-bit or compatibility mode.
 	long bool
-	exc  exception
-	cur  *block // the block being executed
+	// ready has bits for the vector instructions known to be available; see fpuready.go.
+	ready uint8
+	exc   exception
+	cur   *block // the block being executed
 	// dbHit has a bit for each data breakpoint that the present instruction hit.
 	dbHit uint8
 	// keepRF: the present instruction has loaded RF itself (IRET, POPF).
 	keepRF bool
 	dec    decoder
+	pauses uint32 // PAUSE instructions executed
 
-	sys sysState // see system.go
+	sys sysState  // see system.go
+	fp  simdState // see vector_float.go
 
 	// s holds all state that is not in the fields above; its GPR, RIP, RFLAGS
 	// and APIC are only valid while Run is not executing.
@@ -118,6 +123,7 @@ func (c *CPU) post(bits uint32) {
 // CPL. Whoever changes one of them calls it, and ends the block.
 func (c *CPU) modeChanged() {
 	s := &c.s
+	c.ready = 0
 	c.long = s.MSR.EFER&x86.EFER_LMA != 0
 	cs := &s.Seg[x86.CS]
 	real := s.CR0&x86.CR0_PE == 0
@@ -157,6 +163,10 @@ func (c *CPU) modeChanged() {
 	if c.cpl == 3 {
 		c.key |= keyUser
 	}
+	if real || vm {
+		c.key |= keyReal
+	}
+	c.spMask = c.stackMask()
 
 	ctx := uint64(ctxValid)
 	switch {

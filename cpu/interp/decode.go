@@ -204,6 +204,10 @@ func undefined(p []byte) string {
 // compile puts the handler for in into o, whose memory operand is already
 // bound. end tells that nothing may follow in the same block.
 func (c *CPU) compile(in *x86.Inst, o *Op) (end bool) {
+	if !c.sys.features.Has(in.Enc.Feat) {
+		o.fn = undefinedOp
+		return true
+	}
 	for _, f := range [...]func(*CPU, *x86.Inst, *Op) (done, end bool){
 		compileInteger, compileString, compileBranch, compileSystem, compileX87, compileVector,
 	} {

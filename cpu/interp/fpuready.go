@@ -65,43 +65,47 @@ func (c *CPU) mmxNotReady() bool {
 	return c.noPendingMF()
 }
 
+// Bits of CPU.ready. A bit is set by the first instruction of its kind that
+// passes the checks, and cleared by whatever may make one fail: modeChanged, for CR0,
+// CR4 and EFLAGS.VM, and XSETBV.
+const (
+	readySSE = 1 << iota
+	readyAVX
+)
+
 // sseReady reports whether a legacy SSE instruction may execute; if not, #UD or #NM is
 // pending (Intel SDM vol. 3, 14.1).
-func (c *CPU) sseReady() bool {
-	if c.s.CR0&(x86.CR0_EM|x86.CR0_TS) == 0 && c.s.CR4&x86.CR4_OSFXSR != 0 {
-		return true
-	}
-	return c.sseNotReady()
-}
+func (c *CPU) sseReady() bool { return c.ready&readySSE != 0 || c.checkSSE() }
 
-func (c *CPU) sseNotReady() bool {
-	if c.s.CR0&x86.CR0_EM != 0 || c.s.CR4&x86.CR4_OSFXSR == 0 {
+func (c *CPU) checkSSE() bool {
+	switch {
+	case c.s.CR0&x86.CR0_EM != 0 || c.s.CR4&x86.CR4_OSFXSR == 0:
 		c.ud()
-	} else {
+		return false
+	case c.s.CR0&x86.CR0_TS != 0:
 		c.fault(x86.VecNM, 0)
+		return false
 	}
-	return false
+	c.ready |= readySSE
+	return true
 }
 
 // avxReady reports whether a VEX-encoded vector instruction may execute; if not, #UD
 // or #NM is pending (Intel SDM vol. 1, 14.3; vol. 2, 2.4).
-func (c *CPU) avxReady() bool {
-	const xcr0 = x86.XCR0_SSE | x86.XCR0_AVX
-	if c.s.CR0&(x86.CR0_TS|x86.CR0_PE) == x86.CR0_PE && c.flags&x86.VM == 0 &&
-		c.s.CR4&x86.CR4_OSXSAVE != 0 && c.s.XCR0&xcr0 == xcr0 {
-		return true
-	}
-	return c.avxNotReady()
-}
+func (c *CPU) avxReady() bool { return c.ready&readyAVX != 0 || c.checkAVX() }
 
-func (c *CPU) avxNotReady() bool {
+func (c *CPU) checkAVX() bool {
 	const xcr0 = x86.XCR0_SSE | x86.XCR0_AVX
-	if !c.protected() || c.s.CR4&x86.CR4_OSXSAVE == 0 || c.s.XCR0&xcr0 != xcr0 {
+	switch {
+	case !c.protected() || c.s.CR4&x86.CR4_OSXSAVE == 0 || c.s.XCR0&xcr0 != xcr0:
 		c.ud()
-	} else {
+		return false
+	case c.s.CR0&x86.CR0_TS != 0:
 		c.fault(x86.VecNM, 0)
+		return false
 	}
-	return false
+	c.ready |= readyAVX
+	return true
 }
 
 // vexReady reports whether a VEX-encoded instruction on general-purpose registers

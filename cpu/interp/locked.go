@@ -24,8 +24,11 @@ func lockedAt[T word](c *CPU, o *Op, va uint64, f func(old T) T) (old T, ok bool
 			}
 		}
 	}
-	if c.ctx&ctxSlow != 0 && !c.checkAlign(va, int(n)) {
-		return 0, false
+	if c.ctx&ctxSlow != 0 {
+		if !c.checkAlign(va, int(n)) {
+			return 0, false
+		}
+		c.watch(va, int(n), accWrite)
 	}
 	if !c.probe(o, va, int(n), accWrite) {
 		return 0, false

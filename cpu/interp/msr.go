@@ -9,9 +9,12 @@ const (
 	msrAPICBase     = 0x1b
 	msrFeatureCtl   = 0x3a
 	msrTSCAdjust    = 0x3b
+	msrSpecCtrl     = 0x48
+	msrPredCmd      = 0x49
 	msrUpdateTrig   = 0x79
 	msrUpdateSig    = 0x8b
 	msrMTRRCap      = 0xfe
+	msrArchCaps     = 0x10a
 	msrSysenterCS   = 0x174
 	msrSysenterESP  = 0x175
 	msrSysenterEIP  = 0x176
@@ -43,6 +46,12 @@ const (
 	// trace store, no precise event based sampling. The latter two are read-only.
 	miscEnable      = 1<<0 | miscEnableFixed
 	miscEnableFixed = 1<<11 | 1<<12
+	// archCaps is IA32_ARCH_CAPABILITIES: this processor does not speculate, so it has none of
+	// the weaknesses that the register tells of, and guests need not work around them. The bits:
+	// RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
+	// FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
+	archCaps = 1<<0 | 1<<1 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<8 | 1<<13 |
+		1<<14 | 1<<15 | 1<<20 | 1<<24 | 1<<26 | 1<<27 | 1<<62
 	// updateSig is the microcode revision, in the upper half.
 	updateSig = 0x100 << 32
 )
@@ -106,6 +115,10 @@ func (c *CPU) plainMSR(n uint32) (p *uint64, mask uint64) {
 		return &m.TSCAux, 0xffffffff
 	case msrDebugCtl:
 		return &m.DebugCtl, 3 // LBR, BTF
+	case msrSpecCtrl:
+		if c.sys.features.Has(x86.FeatArchCapabilities) {
+			return &m.SpecCtrl, 7 // IBRS, STIBP, SSBD
+		}
 	}
 	return nil, 0
 }
@@ -161,6 +174,8 @@ func (c *CPU) readMSR(n uint32) (v uint64, ok bool) {
 		return m.MiscEnable, true
 	case msrUpdateSig:
 		return updateSig, true
+	case msrArchCaps:
+		return archCaps, c.sys.features.Has(x86.FeatArchCapabilities)
 	case msrPlatformID, msrMCGCap:
 		return 0, true
 	case msrFeatureCtl:
@@ -224,6 +239,8 @@ func (c *CPU) writeMSR(n uint32, v uint64) (ok bool) {
 		// Limiting CPUID and disabling NX (bits 22 and 34) are not offered.
 		m.MiscEnable = v&^(1<<22|1<<34) | miscEnableFixed
 		return true
+	case msrPredCmd:
+		return v&^1 == 0 && c.sys.features.Has(x86.FeatArchCapabilities)
 	case msrUpdateSig, msrUpdateTrig:
 		return true // no microcode to load
 	}

@@ -71,7 +71,7 @@ func (c *CPU) raise0(vec uint8) bool {
 	return false
 }
 
-// status turns the success of a step into what a handler returns.
+// finish turns the success of a step into what a handler returns.
 func finish(ok bool, st status) status {
 	if ok {
 		return st

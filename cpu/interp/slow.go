@@ -5,8 +5,11 @@ import "dfemu/cpu/x86"
 // loadSlow reads n (1, 2, 4, 8) bytes at va in context ctx when the TLB did not
 // answer: a miss, an access across pages, I/O, or a watched page.
 func (c *CPU) loadSlow(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
-	if ctx&ctxSlow != 0 && !c.checkAlign(va, n) {
-		return 0, false
+	if ctx&ctxSlow != 0 {
+		if !c.checkAlign(va, n) {
+			return 0, false
+		}
+		c.watch(va, n, accRead)
 	}
 	if room := pageSize - int(va&pageOffset); n > room {
 		va2 := (va + uint64(room))
@@ -52,8 +55,11 @@ func (c *CPU) loadPiece(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
 // storeSlow writes n (1, 2, 4, 8) bytes at va in context ctx when the TLB did
 // not answer. Both pages of a store that crosses are checked before either is written.
 func (c *CPU) storeSlow(o *Op, va uint64, n int, v uint64, ctx uint64) bool {
-	if ctx&ctxSlow != 0 && !c.checkAlign(va, n) {
-		return false
+	if ctx&ctxSlow != 0 {
+		if !c.checkAlign(va, n) {
+			return false
+		}
+		c.watch(va, n, accWrite)
 	}
 	if room := pageSize - int(va&pageOffset); n > room {
 		va2 := (va + uint64(room))
@@ -134,6 +140,7 @@ func (c *CPU) busRead(o *Op, phys uint64, n int) uint64 {
 // busWrite writes n bytes (1 to 8) of something that is not RAM.
 func (c *CPU) busWrite(o *Op, phys uint64, n int, v uint64) {
 	c.leave(o)
+	v &= ^uint64(0) >> (64 - 8*n)
 	if base, on := c.apic.Base(); on && phys&pageMask == base {
 		c.apic.Write(phys&pageOffset, n, v)
 		return
@@ -156,9 +163,9 @@ func (c *CPU) leave(o *Op) {
 	}
 }
 
-// watch looks for data breakpoints (DR0–DR3) on va and notes those that match in
+// watch looks for data breakpoints (DR0–DR3) on the n bytes at va and notes those that match in
 // dbHit; the run loop raises #DB after the instruction.
-func (c *CPU) watch(va uint64, acc access) {
+func (c *CPU) watch(va uint64, n int, acc access) {
 	dr7 := c.s.DR[7]
 	for i := range 4 {
 		if dr7>>(2*i)&3 == 0 {
@@ -168,9 +175,9 @@ func (c *CPU) watch(va uint64, acc access) {
 		if kind == 0 || kind == 2 || kind == 1 && acc != accWrite {
 			continue
 		}
-		n := [...]uint64{1, 2, 8, 4}[dr7>>(18+4*i)&3]
-		at := c.s.DR[i] &^ (n - 1)
-		if va < at+n && at < va+8 {
+		size := [...]uint64{1, 2, 8, 4}[dr7>>(18+4*i)&3]
+		at := c.s.DR[i] &^ (size - 1)
+		if va < at+size && at < va+uint64(n) {
 			c.dbHit |= 1 << i
 		}
 	}

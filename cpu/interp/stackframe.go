@@ -2,7 +2,7 @@ package interp
 
 import "dfemu/cpu/x86"
 
-// spMask has the bits of RSP that address the stack (Intel SDM vol. 1, 6.2.3).
+// stackMask has the bits of RSP that address the stack (Intel SDM vol. 1, 6.2.3).
 func (c *CPU) stackMask() uint64 {
 	if c.mode == x86.Mode64 {
 		return ^uint64(0)
@@ -111,12 +111,12 @@ type target struct {
 	ss   x86.Segment // not looked at where wide is set
 	sp   uint64
 	mask uint64
-	cpl  uint8 // privilege level of the accesses
-	wide bool  // 64-bit: no segmentation
+	cpl  uint8  // privilege level of the accesses
+	wide bool   // 64-bit: no segmentation
 	code uint32 // error code of #SS when the frame does not fit
 }
 
-// write pushes the frame in words of size bytes and moves t.sp. When it fails, an exception
+// writeFrame pushes the frame in words of size bytes and moves t.sp. When it fails, an exception
 // is pending.
 func (c *CPU) writeFrame(t *target, f *frame, size int) bool {
 	ctx := uint64(ctxValid)

@@ -63,7 +63,7 @@ func compileMisc(in *x86.Inst, o *Op) (done, end bool) {
 	case x86.MWAIT:
 		o.fn = mwait
 	case x86.SYSCALL:
-		o.fn = syscall
+		o.fn = opSyscall
 	case x86.SYSRET:
 		o.fn = sysret
 	case x86.SYSENTER:

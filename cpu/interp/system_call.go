@@ -24,8 +24,8 @@ func (c *CPU) setFlat(sel, ss uint16, cpl uint8, wide bool) {
 	c.s.Seg[x86.SS] = flatSegment(ss&^3|rpl, cpl, false, false)
 }
 
-// syscall is SYSCALL (Intel SDM vol. 2; vol. 3, 5.8.8).
-func syscall(c *CPU, o *Op) status {
+// opSyscall is SYSCALL (Intel SDM vol. 2; vol. 3, 5.8.8).
+func opSyscall(c *CPU, o *Op) status {
 	m := &c.s.MSR
 	if m.EFER&x86.EFER_SCE == 0 {
 		return c.ud()

@@ -317,7 +317,7 @@ func (c *CPU) visible(sel uint16, types uint32) (d descriptor, found, ok bool) {
 	return d, c.cpl <= d.dpl() && uint8(sel&3) <= d.dpl(), true
 }
 
-// selector reads the operand of LAR and the like: not outside protected mode (#UD).
+// selectorOperand reads the operand of LAR and the like: not outside protected mode (#UD).
 func (c *CPU) selectorOperand(o *Op, n uint8) (uint16, bool) {
 	if !c.protected() {
 		c.ud()

@@ -45,7 +45,7 @@ type taskState struct {
 	trap            bool
 }
 
-// layout describes the two formats of a TSS (SDM vol. 3, figures 7-2 and 7-10).
+// tssLayout describes the two formats of a TSS (SDM vol. 3, figures 7-2 and 7-10).
 type tssLayout struct {
 	word               uint64 // size of EIP, EFLAGS and the registers
 	eip, gpr, seg, ldt uint64 // offsets

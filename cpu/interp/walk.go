@@ -41,9 +41,6 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		}
 		return 0, nil, false
 	}
-	if ctx&ctxSlow != 0 && acc != accFetch {
-		c.watch(va, acc)
-	}
 	writable := true
 	if c.s.CR0&x86.CR0_PG == 0 {
 		phys = va & 0xffffffff

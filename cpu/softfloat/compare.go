@@ -12,7 +12,7 @@ const (
 )
 
 // predicates gives, for the low four bits of a CMPPS immediate, the set of
-// relations that satisfy it, as a bit per Relation (SDM vol. 2, table 3-1).
+// relations that satisfy it, as a bit per Relation (SDM vol. 2, CMPPD).
 var predicates = [16]uint8{
 	0x2, // EQ
 	0x1, // LT

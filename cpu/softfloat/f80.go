@@ -15,7 +15,7 @@ func Indefinite80() F80 { return pack80(indefinite()) }
 // Class80 is the kind of an F80 as FXAM tells it.
 type Class80 uint8
 
-// The classes, in the encoding C3:C2:C0 of FXAM (SDM vol. 2, table 3-42).
+// The classes, in the encoding C3:C2:C0 of FXAM (SDM vol. 2, FXAM).
 // FXAM's "empty" is a matter of the tag word.
 const (
 	ClassUnsupported Class80 = 0

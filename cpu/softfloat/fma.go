@@ -8,7 +8,7 @@ import "math"
 //
 // The first NaN among a, b and c, in this order, becomes the result.  The
 // processor's order for the three instruction forms is (SDM vol. 1, section
-// 14.5.1, table 14-17):
+// 14.5.1):
 //
 //	VFMADD132: a = operand 1, b = operand 3, c = operand 2
 //	VFMADD213: a = operand 2, b = operand 1, c = operand 3

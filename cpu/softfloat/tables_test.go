@@ -133,8 +133,8 @@ func f64Of(a F80) float64 {
 	return math.Float64frombits(e.F80ToF64(a))
 }
 
-// TestTranscendentalSpecials holds the special operands of SDM vol. 2, tables
-// 3-30 (FPATAN), 3-46 (FYL2X) and 3-47 (FYL2XP1).
+// TestTranscendentalSpecials holds the special operands that the SDM tabulates
+// under FPATAN, FYL2X and FYL2XP1 in vol. 2.
 func TestTranscendentalSpecials(t *testing.T) {
 	inf, negZero, nan := math.Inf(1), math.Copysign(0, -1), math.NaN()
 	for _, c := range []struct {

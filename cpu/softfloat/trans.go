@@ -1,6 +1,6 @@
 package softfloat
 
-// The transcendental instructions (SDM vol. 1, section 8.3.6).  They work with
+// The transcendental instructions (SDM vol. 1, section 8.3).  They work with
 // at least 120 good bits and round once, to 64 bits whatever the precision
 // control, so that the error is hardly ever more than half a unit in the last
 // place.  Like the processor's, they report every result they have to compute
@@ -206,7 +206,7 @@ func cosSeries(a wide) wide {
 }
 
 // Atan80 returns the angle of the point (x, y), between -pi and pi (FPATAN
-// with ST(1) = y and ST(0) = x; SDM vol. 2, table 3-30).
+// with ST(1) = y and ST(0) = x; special operands as in SDM vol. 2, FPATAN).
 func (e *Env) Atan80(y, x F80) F80 {
 	e.RoundedUp = false
 	return pack80(e.atan(unpack80(y), unpack80(x)))
@@ -313,8 +313,8 @@ func expm1Series(a wide) wide {
 	return a.add(a.mul(w))
 }
 
-// YLog2X returns y * log2(x) (FYL2X with ST(1) = y and ST(0) = x; SDM vol. 2,
-// table 3-46).
+// YLog2X returns y * log2(x) (FYL2X with ST(1) = y and ST(0) = x; special
+// operands as in SDM vol. 2, FYL2X).
 func (e *Env) YLog2X(y, x F80) F80 {
 	e.RoundedUp = false
 	return pack80(e.yLog2X(unpack80(y), unpack80(x)))
@@ -360,8 +360,8 @@ func (e *Env) yLog2X(y, x num) num {
 	return e.irrational(y.wide().mul(log))
 }
 
-// YLog2XP1 returns y * log2(x+1) (FYL2XP1 with ST(1) = y and ST(0) = x; SDM
-// vol. 2, table 3-47).  Beyond the documented range of x it is as good, and
+// YLog2XP1 returns y * log2(x+1) (FYL2XP1 with ST(1) = y and ST(0) = x; special
+// operands as in SDM vol. 2, FYL2XP1).  Beyond the documented range of x it is as good, and
 // invalid below -1.
 func (e *Env) YLog2XP1(y, x F80) F80 {
 	e.RoundedUp = false

@@ -159,7 +159,8 @@ func TestFileKeepsContent(t *testing.T) {
 	}
 }
 
-// TestPartialSector checks that bytes after the last whole sector stay, also with direct I/O.
+// TestPartialSector checks that bytes after the last whole sector stay, also
+// with direct I/O.
 func TestPartialSector(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		name, content := image(t, 8192+3*512+17)
@@ -295,31 +296,41 @@ func TestFileGrows(t *testing.T) {
 }
 
 func TestVectors(t *testing.T) {
-	name, content := image(t, 1<<20)
-	f := open(t, name, block.FileOptions{})
-	var bufs [][]byte
-	total := 0
-	for i := range 1500 { // more than the host takes in one call
-		bufs = append(bufs, make([]byte, 1+i%300))
-		total += len(bufs[i])
+	type vectored interface {
+		devices.Block
+		ReadVAt(bufs [][]byte, off int64) error
+		WriteVAt(bufs [][]byte, off int64) error
 	}
-	if err := f.ReadVAt(bufs, 777); err != nil || !bytes.Equal(bytes.Join(bufs, nil), content[777:777+total]) {
-		t.Errorf("read differs (%v)", err)
-	}
-	for _, b := range bufs {
-		for i := range b {
-			b[i] ^= 0xff
+	l, content := stores(t, 1<<20)
+	for name, s := range l {
+		f, ok := s.(vectored)
+		if !ok {
+			continue
 		}
-	}
-	if err := f.WriteVAt(bufs, 777); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, total)
-	if _, err := f.ReadAt(got, 777); err != nil || !bytes.Equal(got, bytes.Join(bufs, nil)) {
-		t.Errorf("write differs (%v)", err)
-	}
-	if f.ReadVAt(bufs, 1<<20-10) == nil || f.WriteVAt(bufs, -1) == nil {
-		t.Error("vectors outside of the image succeed")
+		var bufs [][]byte
+		total := 0
+		for i := range 1500 { // more than the host takes in one call
+			bufs = append(bufs, make([]byte, 1+i%300))
+			total += len(bufs[i])
+		}
+		if err := f.ReadVAt(bufs, 777); err != nil || !bytes.Equal(bytes.Join(bufs, nil), content[777:777+total]) {
+			t.Errorf("%s: read differs (%v)", name, err)
+		}
+		for _, b := range bufs {
+			for i := range b {
+				b[i] ^= 0xff
+			}
+		}
+		if err := f.WriteVAt(bufs, 777); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, total)
+		if _, err := f.ReadAt(got, 777); err != nil || !bytes.Equal(got, bytes.Join(bufs, nil)) {
+			t.Errorf("%s: write differs (%v)", name, err)
+		}
+		if f.ReadVAt(bufs, 1<<20-10) == nil || f.WriteVAt(bufs, -1) == nil {
+			t.Errorf("%s: vectors outside of the image succeed", name)
+		}
 	}
 }
 

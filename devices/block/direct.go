@@ -45,7 +45,8 @@ func (b *File) writeBuffered(p []byte, off int64) (int, error) {
 		k := copy(buf[skip:want], p[done:])
 		end := want
 		if start+int64(want) > b.Size() {
-			// The image's last block is short: write no more of it than there is.
+			// The image's last block is short: write no more of it than there
+			// is.
 			end = (skip + k + SectorSize - 1) &^ (SectorSize - 1)
 		}
 		if _, err := b.f.WriteAt(buf[:end], start); err != nil {

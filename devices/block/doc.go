@@ -1,10 +1,10 @@
-// Package block has the host-side stores behind disks: a raw image in a file
-// or on a block device, bytes in memory, and a copy-on-write overlay over
-// another store. All implement [devices.Block].
+// Package block has the host-side stores behind disks: a raw image in a file or
+// on a block device, bytes in memory, and a copy-on-write overlay over another
+// store. All implement [devices.Block].
 //
 // Disks are made of 512-byte sectors. A store whose size is no multiple of 512
-// shows whole sectors only: bytes of a partial last sector cannot be reached and
-// are never changed. Stores smaller than one sector are refused.
+// shows whole sectors only: bytes of a partial last sector cannot be reached
+// and are never changed. Stores smaller than one sector are refused.
 package block
 
 import "fmt"

@@ -28,12 +28,14 @@ var _ devices.Block = (*File)(nil)
 // FileOptions says how an image is opened.
 type FileOptions struct {
 	ReadOnly bool
-	// Direct bypasses the host's page cache (O_DIRECT). Transfers that are not aligned to
-	// 4096 bytes then go through a buffer; unaligned writes are slow.
+	// Direct bypasses the host's page cache (O_DIRECT). Transfers that are not
+	// aligned to 4096 bytes then go through a buffer; unaligned writes are
+	// slow.
 	Direct bool
 }
 
-// OpenFile opens and locks an image. If it is locked by another the error wraps [ErrInUse].
+// OpenFile opens and locks an image. If it is locked by another the error wraps
+// [ErrInUse].
 func OpenFile(name string, o FileOptions) (*File, error) {
 	flags := os.O_RDWR
 	if o.ReadOnly {

@@ -35,8 +35,8 @@ func control(f *os.File, call func(fd int) error) error {
 	return result
 }
 
-// lock takes an advisory lock that lasts until the file is closed. It
-// belongs to this opening of the file, so it excludes a second one by the same process.
+// lock takes an advisory lock that lasts until the file is closed. It belongs
+// to this opening of the file, so it excludes a second one by the same process.
 func lock(f *os.File, shared bool) error {
 	how := syscall.LOCK_EX
 	if shared {

@@ -18,8 +18,8 @@ type Memory struct {
 
 var _ devices.Block = (*Memory)(nil)
 
-// NewMemory returns a store whose content is data, which it then owns; a partial
-// last sector is not shown. With readOnly it cannot be changed.
+// NewMemory returns a store whose content is data, which it then owns; a
+// partial last sector is not shown. With readOnly it cannot be changed.
 func NewMemory(data []byte, readOnly bool) (*Memory, error) {
 	size := int64(len(data)) &^ (SectorSize - 1)
 	if size == 0 {

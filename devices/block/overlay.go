@@ -26,12 +26,13 @@ type Overlay struct {
 
 var _ devices.Block = (*Overlay)(nil)
 
-// clusters holds the changed clusters. Calls for one group are serialised by its
-// lock: mark and write exclusively, the others shared.
+// clusters holds the changed clusters. Calls for one group are serialised by
+// its lock: mark and write exclusively, the others shared.
 type clusters interface {
 	// has tells whether cluster c was changed.
 	has(c int64) bool
-	// read fills p, whole clusters except at the disk's end, from c on, all of which were changed.
+	// read fills p, whole clusters except at the disk's end, from c on, all of
+	// which were changed.
 	read(p []byte, c int64) error
 	// write stores whole clusters (or the shorter last one) from c on.
 	write(p []byte, c int64) error
@@ -53,8 +54,8 @@ func NewOverlay(base devices.Block) *Overlay {
 }
 
 // NewFileOverlay returns an overlay over base, which it owns from then on, with
-// changes kept in a file without a name in the folder dir ("" for the usual one),
-// which goes away with the process.
+// changes kept in a file without a name in the folder dir ("" for the usual
+// one), which goes away with the process.
 func NewFileOverlay(base devices.Block, dir string) (*Overlay, error) {
 	f, err := os.CreateTemp(dir, "dfemu-overlay-*")
 	if err != nil {
@@ -80,7 +81,8 @@ func (o *Overlay) Size() int64 { return o.size }
 // ReadOnly implements devices.Block.
 func (o *Overlay) ReadOnly() bool { return false }
 
-// Flush implements devices.Block. Changes do not survive anyway, so there is nothing to do.
+// Flush implements devices.Block. Changes do not survive anyway, so there is
+// nothing to do.
 func (o *Overlay) Flush() error { return nil }
 
 // Close drops the changes and closes the base.
@@ -92,7 +94,8 @@ func (o *Overlay) Close() error {
 	return err
 }
 
-// groups calls f, with its lock held, for the part of [off, off+n) in each group.
+// groups calls f, with its lock held, for the part of [off, off+n) in each
+// group.
 func (o *Overlay) groups(off, n int64, write bool, f func(off, n int64) error) error {
 	for n > 0 {
 		g := off / groupSize

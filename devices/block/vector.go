@@ -1,9 +1,11 @@
 package block
 
-// ReadVAt fills all of bufs from byte off on, in as few system calls as possible.
+// ReadVAt fills all of bufs from byte off on, in as few system calls as
+// possible.
 func (b *File) ReadVAt(bufs [][]byte, off int64) error { return b.vectors("read", bufs, off, false) }
 
-// WriteVAt stores all of bufs from byte off on, in as few system calls as possible.
+// WriteVAt stores all of bufs from byte off on, in as few system calls as
+// possible.
 func (b *File) WriteVAt(bufs [][]byte, off int64) error {
 	if b.ro {
 		return ErrReadOnly
@@ -45,4 +47,28 @@ func alignedAll(bufs [][]byte, off int64) bool {
 		off += int64(len(p))
 	}
 	return true
+}
+
+// ReadVAt fills all of bufs from byte off on.
+func (m *Memory) ReadVAt(bufs [][]byte, off int64) error {
+	for _, p := range bufs {
+		n, err := m.ReadAt(p, off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// WriteVAt stores all of bufs from byte off on.
+func (m *Memory) WriteVAt(bufs [][]byte, off int64) error {
+	for _, p := range bufs {
+		n, err := m.WriteAt(p, off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
 }

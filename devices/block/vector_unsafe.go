@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// Invariant: the vector and the buffers it points at are kept alive by bufs until
-// the system call has returned; the kernel keeps neither.
+// Invariant: the vector and the buffers it points at are kept alive by bufs
+// until the system call has returned; the kernel keeps neither.
 
 // maxVectors is the most buffers that the host takes in one call (IOV_MAX).
 const maxVectors = 1024

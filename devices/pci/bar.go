@@ -130,7 +130,8 @@ func (r romRegion) Read(off uint64, size int) (uint64, error) {
 // Write implements devices.Region.
 func (r romRegion) Write(uint64, int, uint64) error { return devices.ErrReadOnly }
 
-// decodes returns where the function's own registers place bar i. The caller holds mu.
+// decodes returns where the function's own registers place bar i. The caller
+// holds mu.
 func (f *Function) decodes(b *bar) span {
 	cmd := f.get(RegCommand, 2)
 	v := f.get(b.reg, 4)
@@ -148,8 +149,8 @@ func (f *Function) decodes(b *bar) span {
 	if b.rom && v&1 == 0 {
 		on = false
 	}
-	// All ones are written to find the size. The range that results, at the
-	// top of the 32-bit or 64-bit space, is never meant.
+	// All ones are written to find the size. The range that results, at the top
+	// of the 32-bit or 64-bit space, is never meant.
 	end := base + b.Size - 1
 	if end == 1<<32-1 || end >= 1<<52 || end < base {
 		on = false

@@ -10,8 +10,8 @@ type Bus struct {
 	fns  [256]*Function // by device<<3 | function; guarded by Host.mu
 }
 
-// Number is the bus number the guest assigned: 0 for the root bus and for
-// buses not yet numbered.
+// Number is the bus number the guest assigned: 0 for the root bus and for buses
+// not yet numbered.
 func (b *Bus) Number() int {
 	if b.port == nil {
 		return 0
@@ -19,10 +19,13 @@ func (b *Bus) Number() int {
 	return int(b.port.Config(RegSecondaryBus, 1))
 }
 
-// Add puts f at device dev, function fn. It reports places that do not exist or are
-// taken, and mistakes made when f was described. Functions other than 0
-// are found by the guest only if function 0 exists too.
+// Add puts f at device dev, function fn. It reports places that do not exist or
+// are taken, and mistakes made when f was described. Functions other than 0 are
+// found by the guest only if function 0 exists too.
 func (b *Bus) Add(dev, fn int, f *Function) error {
+	if b.host == nil {
+		return fmt.Errorf("pci: %s cannot be behind %s, which is not on a bus itself; add the port first", f.name, b.port.name)
+	}
 	b.host.mu.Lock()
 	defer b.host.mu.Unlock()
 	return b.add(dev, fn, f)
@@ -77,6 +80,9 @@ func (b *Bus) remove(f *Function) {
 	f.at.Store(nil)
 	f.mu.Unlock()
 	b.host.remapFunction(f)
+	if f.bridge != nil {
+		f.bridge.secondary.remap()
+	}
 	b.fns[at.devfn] = nil
 	b.markMulti(int(at.devfn >> 3))
 }
@@ -134,7 +140,8 @@ func (b *Bus) setINTx(dev, pin int, level bool) {
 	b.host.router.set(dev, pin, level)
 }
 
-// forwards tells whether all bridges above the bus pass accesses to the range on.
+// forwards tells whether all bridges above the bus pass accesses to the range
+// on.
 func (b *Bus) forwards(r *bar, base uint64) bool {
 	for b.port != nil {
 		if !b.port.passes(r, base) {

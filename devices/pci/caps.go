@@ -31,8 +31,8 @@ func (f *Function) AddCapability(id uint8, body, writable []byte) int {
 }
 
 // AddExtended appends an extended capability (PCI Express, section 7.9.3) and
-// returns its offset. body is what follows the four bytes of the header. It is a
-// builder method.
+// returns its offset. body is what follows the four bytes of the header. It is
+// a builder method.
 func (f *Function) AddExtended(id uint16, version uint8, body, writable []byte) int {
 	off := f.extCaps.next
 	if off+4+len(body) > f.extCaps.end || len(writable) > len(body) {
@@ -54,7 +54,8 @@ func (f *Function) AddExtended(id uint16, version uint8, body, writable []byte) 
 
 // AddPM adds the power management capability, version 3 (PCI Bus Power
 // Management 1.2): states D0 and D3hot. The function keeps its state in D3hot
-// (No_Soft_Reset) and goes on answering; drivers do not notice. It is a builder method.
+// (No_Soft_Reset) and goes on answering; drivers do not notice. It is a builder
+// method.
 func (f *Function) AddPM() {
 	f.AddCapability(CapPM, []byte{3, 0, 0x08, 0, 0, 0}, []byte{0, 0, 0x03, 0, 0, 0})
 }

@@ -3,9 +3,9 @@ package pci
 import "dfemu/devices"
 
 // DMA is guest memory as this function reaches it. Every access fails with a
-// *devices.MemoryError while the function, or a bridge above it, is no bus master.
-// Views taken earlier stay usable; a device asks [Function.BusMaster] before it
-// goes on using one.
+// *devices.MemoryError while the function, or a bridge above it, is no bus
+// master. Views taken earlier stay usable; a device asks [Function.BusMaster]
+// before it goes on using one.
 func (f *Function) DMA() devices.Memory { return dma{f} }
 
 // BusMaster tells whether the function may access memory: its own Bus Master

@@ -36,9 +36,9 @@ const (
 	expDevCtlFLR = 1 << 15
 )
 
-// AddExpress adds the PCI Express capability, version 2, as an endpoint (behind a
-// root port) or an endpoint integrated in the root complex (on bus 0). With an
-// OnReset function the endpoint offers function-level reset. It is a builder
+// AddExpress adds the PCI Express capability, version 2, as an endpoint (behind
+// a root port) or an endpoint integrated in the root complex (on bus 0). With
+// an OnReset function the endpoint offers function-level reset. It is a builder
 // method, called after OnReset.
 func (f *Function) AddExpress(t PortType) {
 	f.addExpress(t, 0)

@@ -108,8 +108,9 @@ func (f *Function) fail(format string, a ...any) {
 // Name is the name given at construction.
 func (f *Function) Name() string { return f.name }
 
-// Address returns the function's bus number as the guest assigned it, and its device and
-// function number. It reports false while the function is not on a bus.
+// Address returns the function's bus number as the guest assigned it, and its
+// device and function number. It reports false while the function is not on a
+// bus.
 func (f *Function) Address() (bus, dev, fn int, ok bool) {
 	at := f.at.Load()
 	if at == nil {
@@ -147,18 +148,19 @@ func (f *Function) Preset(off, size int, v, writable uint32) {
 	}
 }
 
-// HookConfig has h called on accesses to the n bytes at off. It is a builder method.
+// HookConfig has h called on accesses to the n bytes at off. It is a builder
+// method.
 func (f *Function) HookConfig(off, n int, h ConfigHook) {
 	f.hooks = append(f.hooks, configHook{off, off + n, h})
 }
 
-// OnReset sets what a reset that comes over the bus does (function-level
-// reset, secondary bus reset, power in a slot): usually the device's Reset,
-// which includes the function's. It is a builder method.
+// OnReset sets what a reset that comes over the bus does (function-level reset,
+// secondary bus reset, power in a slot): usually the device's Reset, which
+// includes the function's. It is a builder method.
 func (f *Function) OnReset(reset func()) { f.onReset = reset }
 
-// OnBusMaster has changed called after the guest turned bus mastering on or off. It is a
-// builder method.
+// OnBusMaster has changed called after the guest turned bus mastering on or
+// off. It is a builder method.
 func (f *Function) OnBusMaster(changed func(on bool)) { f.onBME = changed }
 
 // Config returns the size bytes (1, 2 or 4) at off as the device sees them,
@@ -238,8 +240,8 @@ func (f *Function) WriteConfig(off, size int, v uint32) {
 	}
 }
 
-// follow brings what is derived from configuration space up to date. The
-// caller holds mu.
+// follow brings what is derived from configuration space up to date. The caller
+// holds mu.
 func (f *Function) follow() {
 	f.master.Store(f.get(RegCommand, 2)&CommandMaster != 0)
 	if f.msi != nil {
@@ -251,8 +253,8 @@ func (f *Function) follow() {
 	f.driveINTx()
 }
 
-// Reset puts configuration space, and with it BARs and interrupts, into the state
-// after power-on. A device's Reset calls it.
+// Reset puts configuration space, and with it BARs and interrupts, into the
+// state after power-on. A device's Reset calls it.
 func (f *Function) Reset() {
 	f.mu.Lock()
 	f.cfg = f.power

@@ -12,12 +12,12 @@ type Env struct {
 	Ports  *devices.Space // where I/O BARs appear, with priority 0
 	Memory devices.Memory // guest memory, for DMA
 	MSI    devices.MSI
-	// PIRQ gives the inputs that PIRQA (0) to PIRQH (7) drive in APIC mode:
-	// on a PC, global system interrupts 16 to 23.
+	// PIRQ gives the inputs that PIRQA (0) to PIRQH (7) drive in APIC mode: on
+	// a PC, global system interrupts 16 to 23.
 	PIRQ [8]devices.Line
 	// ISA gives the inputs of the interrupt controller pair that PIRQs are
-	// routed to in PIC mode. Entries may be nil where no PIRQ can go (0, 1, 2, 8, 13).
-	// If other devices drive the same input, the machine ORs them.
+	// routed to in PIC mode. Entries may be nil where no PIRQ can go (0, 1, 2,
+	// 8, 13). If other devices drive the same input, the machine ORs them.
 	ISA [16]devices.Line
 }
 
@@ -27,15 +27,15 @@ type Host struct {
 	router *Router
 	root   Bus
 
-	// mu guards which functions are where, and the mappings of all BARs. It
-	// is taken before any function's own lock.
+	// mu guards which functions are where, and the mappings of all BARs. It is
+	// taken before any function's own lock.
 	mu      sync.RWMutex
 	address uint32 // the register at port 0xCF8
 	ecam    func() // unmaps the configuration window, if mapped
 }
 
-// NewHost returns a root complex with an empty bus 0. The configuration ports are not
-// mapped yet: see [Host.ConfigPorts].
+// NewHost returns a root complex with an empty bus 0. The configuration ports
+// are not mapped yet: see [Host.ConfigPorts].
 func NewHost(env Env) *Host {
 	h := &Host{env: env, router: newRouter(env.PIRQ, env.ISA)}
 	h.root.host = h
@@ -87,8 +87,8 @@ func (h *Host) Find(bus, dev, fn int) *Function {
 	return b.fns[dev<<3|fn]
 }
 
-// behind returns the bus through which configuration requests for bus number
-// n pass next.
+// behind returns the bus through which configuration requests for bus number n
+// pass next.
 func (b *Bus) behind(n int) *Bus {
 	for _, f := range b.fns {
 		if f == nil || f.bridge == nil {
@@ -103,8 +103,8 @@ func (b *Bus) behind(n int) *Bus {
 	return nil
 }
 
-// ReadConfig reads size bytes (1, 2 or 4) of a function's configuration
-// space; all ones where there is none.
+// ReadConfig reads size bytes (1, 2 or 4) of a function's configuration space;
+// all ones where there is none.
 func (h *Host) ReadConfig(bus, devfn, off, size int) uint32 {
 	f := h.Find(bus, devfn>>3, devfn&7)
 	if f == nil {
@@ -113,7 +113,8 @@ func (h *Host) ReadConfig(bus, devfn, off, size int) uint32 {
 	return f.ReadConfig(off, size)
 }
 
-// WriteConfig writes size bytes (1, 2 or 4) of a function's configuration space.
+// WriteConfig writes size bytes (1, 2 or 4) of a function's configuration
+// space.
 func (h *Host) WriteConfig(bus, devfn, off, size int, v uint32) {
 	if f := h.Find(bus, devfn>>3, devfn&7); f != nil {
 		f.WriteConfig(off, size, v)
@@ -131,8 +132,8 @@ func (h *Host) remap(f *Function) {
 }
 
 // ConfigPorts returns the region for ports 0xCF8 to 0xCFF: configuration
-// mechanism #1 (PCI 3.0, section 3.2.2.3.2). The address register answers only to
-// 32-bit accesses, so that the reset control register at 0xCF9 can be mapped
+// mechanism #1 (PCI 3.0, section 3.2.2.3.2). The address register answers only
+// to 32-bit accesses, so that the reset control register at 0xCF9 can be mapped
 // over it with a higher priority.
 func (h *Host) ConfigPorts() devices.Region { return configPorts{h} }
 
@@ -170,8 +171,8 @@ func (c configPorts) Write(off uint64, size int, v uint64) error {
 	return nil
 }
 
-// target works out what an access to the data port means; reg is -1 while
-// the address register's enable bit is clear.
+// target works out what an access to the data port means; reg is -1 while the
+// address register's enable bit is clear.
 func (c configPorts) target(off uint64, size int) (bus, devfn, reg int, err error) {
 	if off < 4 {
 		if off != 0 || size != 4 {

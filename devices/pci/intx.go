@@ -29,8 +29,8 @@ func (f *Function) mode() InterruptMode {
 	return ModeINTx
 }
 
-// INTx is the function's interrupt pin. Its level shows in the Interrupt
-// Status bit; it reaches the bus unless Interrupt Disable is set or the guest has
+// INTx is the function's interrupt pin. Its level shows in the Interrupt Status
+// bit; it reaches the bus unless Interrupt Disable is set or the guest has
 // enabled MSI or MSI-X. A device that drives it in any mode needs to send
 // messages besides ([Function.Message]) when the level rises.
 func (f *Function) INTx() devices.Line { return intxLine{f} }
@@ -66,9 +66,9 @@ func (f *Function) driveINTx() {
 	at.bus.setINTx(int(at.devfn>>3), int(f.pin-1), out)
 }
 
-// Message sends interrupt message number vector if MSI-X or MSI is enabled
-// and reports whether that is so. With MSI the guest may have granted fewer vectors than the
-// function asked for: numbers beyond share the last one.
+// Message sends interrupt message number vector if MSI-X or MSI is enabled and
+// reports whether that is so. With MSI the guest may have granted fewer vectors
+// than the function asked for: numbers beyond share the last one.
 func (f *Function) Message(vector int) bool {
 	switch f.Mode() {
 	case ModeMSIX:
@@ -92,8 +92,8 @@ func (f *Function) Raise(vector int) {
 // Lower releases the INTx pin.
 func (f *Function) Lower() { f.INTx().Set(false) }
 
-// sendMSI issues the memory write that is an interrupt message. The caller
-// may hold mu.
+// sendMSI issues the memory write that is an interrupt message. The caller may
+// hold mu.
 func (f *Function) sendMSI(addr uint64, data uint32) {
 	at := f.at.Load()
 	if at == nil || !f.BusMaster() {
@@ -104,8 +104,8 @@ func (f *Function) sendMSI(addr uint64, data uint32) {
 		env.MSI.SendMSI(addr, data)
 		return
 	}
-	// Anywhere else it is what it looks like: a write to memory. If that is
-	// no RAM the message is lost.
+	// Anywhere else it is what it looks like: a write to memory. If that is no
+	// RAM the message is lost.
 	if devices.WriteU32(env.Memory, addr, data) == nil {
 		env.Memory.Written(addr, 4)
 	}

@@ -8,8 +8,8 @@ type Part struct {
 	Region    devices.Region
 }
 
-// A Layout is a region made of parts, as a BAR that holds several structures. Between
-// the parts nothing answers.
+// A Layout is a region made of parts, as a BAR that holds several structures.
+// Between the parts nothing answers.
 type Layout []Part
 
 func (l Layout) find(off uint64, size int) (*Part, error) {

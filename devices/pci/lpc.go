@@ -30,8 +30,8 @@ const (
 	rcbaSize   = 16 << 10
 )
 
-// LPCConfig describes the LPC bridge. The functions may be nil; they are called with no lock held
-// after the guest changed what they tell, and by Reset.
+// LPCConfig describes the LPC bridge. The functions may be nil; they are called
+// with no lock held after the guest changed what they tell, and by Reset.
 type LPCConfig struct {
 	// PMBase is where the ACPI block is, enabled, after reset: a multiple of
 	// 128. 0 leaves it to firmware.
@@ -121,7 +121,8 @@ func (l *LPC) Reset() {
 	l.tellHPET()
 }
 
-// PM returns where the ACPI power management block is, and whether it is enabled.
+// PM returns where the ACPI power management block is, and whether it is
+// enabled.
 func (l *LPC) PM() (base uint16, on bool) {
 	base = uint16(l.Config(lpcPMBASE, 2)) & 0xff80
 	return base, base != 0 && l.Config(lpcACPICNTL, 1)&acpiEnable != 0

@@ -20,8 +20,8 @@ const (
 )
 
 // A PAMRange is one of the 13 pieces of memory between 768 KiB and 1 MiB whose
-// reads and writes go to RAM or to what is behind it (firmware, option ROMs)
-// as the guest chooses.
+// reads and writes go to RAM or to what is behind it (firmware, option ROMs) as
+// the guest chooses.
 type PAMRange struct {
 	Base, Size  uint64 // bytes
 	Read, Write bool   // go to RAM
@@ -38,8 +38,8 @@ type SMRAM struct {
 
 // MCHConfig describes a host bridge.
 type MCHConfig struct {
-	// ECAM is where the 256 MiB configuration window is after reset, a
-	// multiple of 256 MiB. 0 leaves it to firmware.
+	// ECAM is where the 256 MiB configuration window is after reset, a multiple
+	// of 256 MiB. 0 leaves it to firmware.
 	ECAM uint64
 	// LowTop is the end of RAM below 4 GiB, HighTop that above it (or 0), in
 	// bytes; both are shown in TOLUD and TOUUD.
@@ -125,8 +125,8 @@ func (m *MCH) Reset() {
 	m.tellSMRAM()
 }
 
-// ECAM returns where the configuration window is and its size in bytes, 0
-// while there is none.
+// ECAM returns where the configuration window is and its size in bytes, 0 while
+// there is none.
 func (m *MCH) ECAM() (base, size uint64) {
 	v := uint64(m.Config(mchPCIEXBAR, 4)) | uint64(m.Config(mchPCIEXBAR+4, 4))<<32
 	if v&1 == 0 {

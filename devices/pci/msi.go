@@ -20,8 +20,8 @@ type MSI struct {
 }
 
 // AddMSI adds the MSI capability for vectors messages (1, 2, 4 … 32), with
-// 64-bit addresses if wide, with mask and pending bits per vector if masking. It is a
-// builder method.
+// 64-bit addresses if wide, with mask and pending bits per vector if masking.
+// It is a builder method.
 func (f *Function) AddMSI(vectors int, wide, masking bool) *MSI {
 	m := &MSI{f: f, wide: wide, masking: masking, vectors: vectors}
 	if vectors < 1 || vectors > 32 || bits.OnesCount(uint(vectors)) != 1 || f.msi != nil {
@@ -71,7 +71,8 @@ func (m *MSI) granted() int {
 	return min(1<<(m.f.get(m.off+2, 2)>>4&7), m.vectors)
 }
 
-// Vectors is the number of messages the guest has granted, or 0 while MSI is disabled.
+// Vectors is the number of messages the guest has granted, or 0 while MSI is
+// disabled.
 func (m *MSI) Vectors() int {
 	m.f.mu.Lock()
 	defer m.f.mu.Unlock()
@@ -81,8 +82,9 @@ func (m *MSI) Vectors() int {
 	return m.granted()
 }
 
-// Notify sends message number vector, or the last granted one if there are fewer.
-// A masked message is left pending. While MSI is disabled nothing happens.
+// Notify sends message number vector, or the last granted one if there are
+// fewer. A masked message is left pending. While MSI is disabled nothing
+// happens.
 func (m *MSI) Notify(vector int) {
 	m.f.mu.Lock()
 	defer m.f.mu.Unlock()
@@ -108,7 +110,8 @@ func (m *MSI) send(vector int) {
 	m.f.sendMSI(addr, data)
 }
 
-// follow sends what is pending and no longer masked. The function's lock is held.
+// follow sends what is pending and no longer masked. The function's lock is
+// held.
 func (m *MSI) follow() {
 	if !m.masking || !m.enabled() {
 		return

@@ -26,15 +26,15 @@ type MSIX struct {
 	maskAll bool
 }
 
-// MSIXSize returns the bytes that the table and the pending bits of count vectors
-// take; both are multiples of 8.
+// MSIXSize returns the bytes that the table and the pending bits of count
+// vectors take; both are multiples of 8.
 func MSIXSize(count int) (table, pba uint64) {
 	return uint64(count) * msixEntry, uint64(count+63) / 64 * 8
 }
 
-// AddMSIX adds the MSI-X capability with count vectors. The table is at tableOff
-// and the pending bits at pbaOff (multiples of 8) of BAR n; the device maps
-// [MSIX.Table] and [MSIX.PBA] there. It is a builder method.
+// AddMSIX adds the MSI-X capability with count vectors. The table is at
+// tableOff and the pending bits at pbaOff (multiples of 8) of BAR n; the device
+// maps [MSIX.Table] and [MSIX.PBA] there. It is a builder method.
 func (f *Function) AddMSIX(count, n int, tableOff, pbaOff uint64) *MSIX {
 	m := &MSIX{f: f, count: count}
 	if count < 1 || count > msixMaxCount || f.msix != nil || n < 0 || n > 5 ||
@@ -55,8 +55,9 @@ func (f *Function) AddMSIX(count, n int, tableOff, pbaOff uint64) *MSIX {
 	return m
 }
 
-// AddMSIXBAR adds the MSI-X capability with BAR n, 32 bits wide and its own, for
-// its structures: the table at 0, the pending bits in the upper half. It is a builder method.
+// AddMSIXBAR adds the MSI-X capability with BAR n, 32 bits wide and its own,
+// for its structures: the table at 0, the pending bits in the upper half. It is
+// a builder method.
 func (f *Function) AddMSIXBAR(count, n int) *MSIX {
 	table, pba := MSIXSize(count)
 	half := uint64(2048)
@@ -70,7 +71,8 @@ func (f *Function) AddMSIXBAR(count, n int) *MSIX {
 	return m
 }
 
-// reset masks all vectors. The function's lock is held, or the function not yet on a bus.
+// reset masks all vectors. The function's lock is held, or the function not yet
+// on a bus.
 func (m *MSIX) reset() {
 	clear(m.table)
 	clear(m.pending)

@@ -47,8 +47,8 @@ type PortConfig struct {
 	Name    string
 	Slot    int  // physical slot number, unique in the machine, 1 to 8191
 	HotPlug bool // devices can come and go while the guest runs
-	// Pin is the INTx pin used without MSI, 1 to 4. Port n of a machine
-	// usually takes the pin of its function number plus one.
+	// Pin is the INTx pin used without MSI, 1 to 4. Port n of a machine usually
+	// takes the pin of its function number plus one.
 	Pin uint8
 }
 
@@ -96,7 +96,9 @@ func NewRootPort(c PortConfig) *RootPort {
 	return p
 }
 
-// Secondary is the bus behind the port.
+// Secondary is the bus behind the port. Devices get there by
+// [RootPort.Populate] and [RootPort.Plug], which also keep the slot's
+// registers.
 func (p *RootPort) Secondary() *Bus { return &p.secondary }
 
 // up tells whether the link to the slot works. The caller holds Function.mu.
@@ -111,8 +113,8 @@ func (p *RootPort) linkUp() bool {
 	return p.up()
 }
 
-// settle puts the slot into the state after reset: power follows presence,
-// and nothing has happened. The caller holds Function.mu or owns p.
+// settle puts the slot into the state after reset: power follows presence, and
+// nothing has happened. The caller holds Function.mu or owns p.
 func (p *RootPort) settle() {
 	x := p.express
 	present := p.get(x+expSlotSta, 2) & slotStaPDS
@@ -255,8 +257,8 @@ func (p *RootPort) Populate(fns ...*Function) error {
 	return nil
 }
 
-// Plug puts a device's functions, numbered from 0, into the slot of a running machine and
-// tells the guest. They are reachable when the guest has turned the
+// Plug puts a device's functions, numbered from 0, into the slot of a running
+// machine and tells the guest. They are reachable when the guest has turned the
 // slot's power on.
 func (p *RootPort) Plug(fns ...*Function) error {
 	if !p.hotPlug {
@@ -279,9 +281,10 @@ func (p *RootPort) Plug(fns ...*Function) error {
 }
 
 // Unplug asks the guest to let the device go, as by pressing the slot's
-// attention button. Once the guest has turned the power off, the device is taken off
-// the bus and done is called, with no lock held. A reset of the machine has the same effect.
-// A guest may take seconds, or never answer: see [RootPort.Eject].
+// attention button. Once the guest has turned the power off, the device is
+// taken off the bus and done is called, with no lock held. A reset of the
+// machine has the same effect. A guest may take seconds, or never answer: see
+// [RootPort.Eject].
 func (p *RootPort) Unplug(done func()) error {
 	if done == nil {
 		done = func() {}

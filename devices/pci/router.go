@@ -48,9 +48,9 @@ func newRouter(gsi [8]devices.Line, isa [16]devices.Line) *Router {
 // pirqOff is a PIRQ routing register's value after reset.
 const pirqOff = 0x80
 
-// defaultRoute is the PIRQ of a pin (0 to 3) after reset. Slots 0 to 24 take turns on
-// PIRQE to PIRQH. The chipset's own devices 25 to 31 have their pins on
-// PIRQA to PIRQD, until the guest programs the routes of their own.
+// defaultRoute is the PIRQ of a pin (0 to 3) after reset. Slots 0 to 24 take
+// turns on PIRQE to PIRQH. The chipset's own devices 25 to 31 have their pins
+// on PIRQA to PIRQD, until the guest programs the routes of their own.
 func defaultRoute(dev, pin int) uint8 {
 	switch {
 	case dev < 25:

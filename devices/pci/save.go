@@ -23,8 +23,8 @@ func (f *Function) SaveState() ([]byte, error) {
 	return p, nil
 }
 
-// RestoreState implements devices.Saver. The function must be described like the one
-// whose state was saved; otherwise nothing is changed.
+// RestoreState implements devices.Saver. The function must be described like
+// the one whose state was saved; otherwise nothing is changed.
 func (f *Function) RestoreState(p []byte) error {
 	if err := f.restore(p); err != nil {
 		return err
@@ -45,7 +45,8 @@ func (f *Function) restore(p []byte) error {
 	}
 	level, cfg := p[1] != 0, p[2:2+ConfigSize]
 	for i, b := range cfg {
-		// What neither the guest nor the device can change identifies the function.
+		// What neither the guest nor the device can change identifies the
+		// function.
 		if i < RegCommand && b != f.power[i] || i >= RegRevision && i < RegCacheLine && b != f.power[i] {
 			return fmt.Errorf("pci: state of %s is that of another kind of device: byte %#x of its header is %#02x, not %#02x", f.name, i, b, f.power[i])
 		}
@@ -62,7 +63,8 @@ func (f *Function) restore(p []byte) error {
 			m.pending[len(m.pending)-1] &= 1<<tail - 1
 		}
 	}
-	// Header bytes that say how the function is built come from its description.
+	// Header bytes that say how the function is built come from its
+	// description.
 	for _, r := range []int{RegHeaderType, RegCapPtr, RegIntPin} {
 		f.cfg[r] = f.power[r]
 	}
@@ -78,7 +80,8 @@ func bit(b bool) byte {
 	return 0
 }
 
-// RestoreState implements devices.Saver. The slot's device must be in place already.
+// RestoreState implements devices.Saver. The slot's device must be in place
+// already.
 func (p *RootPort) RestoreState(b []byte) error {
 	if err := p.restore(b); err != nil {
 		return err
@@ -157,8 +160,8 @@ func (l *LPC) RestoreState(p []byte) error {
 	return nil
 }
 
-// SaveState implements devices.Saver for the configuration address register. The functions
-// save their own state.
+// SaveState implements devices.Saver for the configuration address register.
+// The functions save their own state.
 func (h *Host) SaveState() ([]byte, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -15,9 +15,8 @@ type Segment struct {
 	Len  uint32
 }
 
-// A Chain is one buffer the driver made available: what the device
-// reads (Out), then what it writes (In). It belongs to the device from Pop to
-// Push.
+// A Chain is one buffer the driver made available: what the device reads (Out),
+// then what it writes (In). It belongs to the device from Pop to Push.
 type Chain struct {
 	Out, In []Segment
 
@@ -28,8 +27,8 @@ type Chain struct {
 }
 
 // maxSegments bounds the length of one chain, so that a hostile one costs
-// little. Drivers stay below the queue size or, with indirect tables, near the limits
-// their device states.
+// little. Drivers stay below the queue size or, with indirect tables, near the
+// limits their device states.
 const maxSegments = 1024
 
 // ErrShort reports a buffer that is too small for what must be in it.
@@ -44,15 +43,16 @@ func Total(segs []Segment) uint64 {
 	return n
 }
 
-// Read copies what the device-readable part has from byte off on into p, all of it
-// or an error.
+// Read copies what the device-readable part has from byte off on into p, all of
+// it or an error.
 func (c *Chain) Read(off uint64, p []byte) error {
 	return each(c.Out, off, len(p), func(addr uint64, at, n int) error {
 		return c.q.mem.Read(addr, p[at:at+n])
 	})
 }
 
-// Write copies p into the device-writable part from byte off on, all of it or an error.
+// Write copies p into the device-writable part from byte off on, all of it or
+// an error.
 func (c *Chain) Write(off uint64, p []byte) error {
 	return each(c.In, off, len(p), func(addr uint64, at, n int) error {
 		if err := c.q.mem.Write(addr, p[at:at+n]); err != nil {

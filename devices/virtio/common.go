@@ -218,13 +218,14 @@ func (d *Device) enableQueue(q *Queue) {
 	}
 }
 
-// writeStatus follows the driver through initialization (section 3.1.1). The caller holds mu.
+// writeStatus follows the driver through initialization (section 3.1.1). The
+// caller holds mu.
 func (d *Device) writeStatus(v uint32) {
-	v &= StatusAcknowledge | StatusDriver | StatusDriverOK | StatusFeaturesOK | StatusFailed
 	if v == 0 {
 		d.reset()
 		return
 	}
+	v &= StatusAcknowledge | StatusDriver | StatusDriverOK | StatusFeaturesOK | StatusFailed
 	old := d.status.Load()
 	if v&^old&StatusFeaturesOK != 0 && (d.accepted&^d.features != 0 || d.accepted&FeatureVersion1 == 0) {
 		v &^= StatusFeaturesOK // the driver sees that by reading

@@ -23,21 +23,21 @@ type Config struct {
 	InSlot bool
 	// Packed offers packed virtqueues.
 	Packed bool
-	// Broken, if not nil, is told why the device stopped working until it is reset. It is called
-	// with locks held and must not call into the device.
+	// Broken, if not nil, is told why the device stopped working until it is
+	// reset. It is called with locks held and must not call into the device.
 	Broken func(err error)
 }
 
-// A Model is the behaviour of one kind of device. Its methods are called with the
-// transport's lock held: they do not wait, and of Device's methods they do not call Reset,
-// Pause, Resume and Close.
+// A Model is the behaviour of one kind of device. Its methods are called with
+// the transport's lock held: they do not wait, and of Device's methods they do
+// not call Reset, Pause, Resume and Close.
 type Model interface {
 	// Activate is called when the driver has set DRIVER_OK: queues work.
 	Activate(features uint64)
 	// Deactivate is called on reset, when all chains have been given back.
 	Deactivate()
-	// Kick is called when the driver notifies of chains in a queue for which there is no
-	// [Device.Serve], and when such chains may have been missed.
+	// Kick is called when the driver notifies of chains in a queue for which
+	// there is no [Device.Serve], and when such chains may have been missed.
 	Kick(queue int)
 }
 
@@ -92,8 +92,9 @@ func New(c Config) *Device {
 func (d *Device) Init(m Model) { d.model = m }
 
 // Serve has a queue's chains handled by up to workers goroutines; handle
-// returns the number of bytes stored in the chain's device-writable part. With one
-// worker chains are handled in order. It is called before the device is put on a bus.
+// returns the number of bytes stored in the chain's device-writable part. With
+// one worker chains are handled in order. It is called before the device is put
+// on a bus.
 func (d *Device) Serve(queue, workers int, handle func(c *Chain) (written uint32)) {
 	d.pumps[queue] = newPump(d.queues[queue], workers, handle)
 }
@@ -154,8 +155,8 @@ func (d *Device) Resume() {
 	d.kickAll()
 }
 
-// Close implements devices.Closer for the device's goroutines. A kind of device with
-// a back end closes that afterwards.
+// Close implements devices.Closer for the device's goroutines. A kind of device
+// with a back end closes that afterwards.
 func (d *Device) Close() error {
 	for _, q := range d.queues {
 		q.stop()
@@ -186,7 +187,8 @@ func (d *Device) kickAll() {
 	}
 }
 
-// ConfigChanged tells the driver that the device-specific configuration has changed.
+// ConfigChanged tells the driver that the device-specific configuration has
+// changed.
 func (d *Device) ConfigChanged() {
 	d.generation.Add(1)
 	if d.status.Load()&StatusDriverOK != 0 {
@@ -194,7 +196,8 @@ func (d *Device) ConfigChanged() {
 	}
 }
 
-// needsReset stops the device until the driver resets it. Queue locks may be held.
+// needsReset stops the device until the driver resets it. Queue locks may be
+// held.
 func (d *Device) needsReset(err error) {
 	old := d.status.Or(StatusNeedsReset)
 	if old&StatusNeedsReset != 0 {
@@ -219,7 +222,8 @@ func (d *Device) interruptQueue(q *Queue) { d.interrupt(isrQueue, q.vector.Load(
 
 func (d *Device) interruptConfig() { d.interrupt(isrConfig, d.vector.Load()) }
 
-// interrupt sends a message, or raises the pin until the driver reads the ISR status.
+// interrupt sends a message, or raises the pin until the driver reads the ISR
+// status.
 func (d *Device) interrupt(cause, vector uint32) {
 	if d.fn.Mode() == pci.ModeMSIX {
 		if vector != noVector {

@@ -1,26 +1,25 @@
 // Package virtio is what all virtio devices share: virtqueues, split and
 // packed, and the PCI transport (Virtual I/O Device, version 1.2; "modern"
 // devices only). The kinds of devices are in the folders below: blk, rng and
-// console. One for networks has its place in a folder net, next to them: a [Model] whose
-// transmit queue is served with [Device.Serve] and whose receive queue is
-// filled with [Queue.Pop] and [Queue.Push] as packets arrive.
+// console. One for networks has its place in a folder net, next to them: a
+// [Model] whose transmit queue is served with [Device.Serve] and whose receive
+// queue is filled with [Queue.Pop] and [Queue.Push] as packets arrive.
 //
-// Rings and buffers are in memory that the guest writes at will. Everything read
-// from there is read once and checked. A ring that makes no sense stops the
-// device: DEVICE_NEEDS_RESET is set and the driver told (section 2.1.2).
+// Rings and buffers are in memory that the guest writes at will. Everything
+// read from there is read once and checked. A ring that makes no sense stops
+// the device: DEVICE_NEEDS_RESET is set and the driver told (section 2.1.2).
 //
-// While the function is no bus master the queues stand still; they go on when the guest
-// turns bus mastering on.
+// While the function is no bus master the queues stand still; they go on when
+// the guest turns bus mastering on.
 package virtio
 
 // Feature bits that belong to no kind of device (section 6).
 const (
-	FeatureIndirectDesc     = 1 << 28
-	FeatureEventIdx         = 1 << 29
-	FeatureVersion1         = 1 << 32
-	FeatureRingPacked       = 1 << 34
-	FeatureNotificationData = 1 << 38
-	FeatureRingReset        = 1 << 40
+	FeatureIndirectDesc = 1 << 28
+	FeatureEventIdx     = 1 << 29
+	FeatureVersion1     = 1 << 32
+	FeatureRingPacked   = 1 << 34
+	FeatureRingReset    = 1 << 40
 )
 
 // Bits of the device status (section 2.1).
@@ -32,6 +31,3 @@ const (
 	StatusNeedsReset  = 64
 	StatusFailed      = 128
 )
-
-// MaxQueueSize is the largest number of descriptors in a queue (section 2.6).
-const MaxQueueSize = 32768

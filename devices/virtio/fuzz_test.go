@@ -18,7 +18,8 @@ func FuzzRings(f *testing.F) {
 		return binary.LittleEndian.AppendUint16(b, next)
 	}
 	const all = virtiotest.Indirect | virtiotest.EventIdx | virtiotest.Packed
-	// A chain of two and its entry; then the same with a loop, and an indirect one.
+	// A chain of two and its entry; then the same with a loop, and an indirect
+	// one.
 	f.Add(append(desc(0x1000, 8, 1, 1), desc(0x2000, 8, 2, 0)...), []byte{0, 0, 1, 0, 0, 0}, uint64(0))
 	f.Add(append(desc(0x1000, 8, 1, 1), desc(0x2000, 8, 1, 0)...), []byte{0, 0, 1, 0, 0, 0}, uint64(virtiotest.EventIdx))
 	f.Add(append(desc(virtiotestDesc+16, 32, 4, 0), append(desc(0x1000, 8, 1, 1), desc(0x2000, 8, 2, 0)...)...), []byte{0, 0, 1, 0, 0, 0}, uint64(virtiotest.Indirect))
@@ -53,8 +54,8 @@ func FuzzRings(f *testing.F) {
 // virtiotestDesc is where the first queue's descriptors are.
 const virtiotestDesc = 1 << 20
 
-// FuzzRegisters reads and writes anywhere in the device's memory BAR, with what looks like
-// a driver's steps among it.
+// FuzzRegisters reads and writes anywhere in the device's memory BAR, with what
+// looks like a driver's steps among it.
 func FuzzRegisters(f *testing.F) {
 	step := func(off uint16, size, v byte) []byte { return []byte{byte(off), byte(off >> 8), size, v} }
 	f.Add([]byte{})

@@ -105,8 +105,8 @@ func (r *packedRing) pop(c *Chain) (bool, error) {
 	return true, nil
 }
 
-// readTable takes all descriptors of an indirect table, in order; of their flags only
-// WRITE counts (section 2.8.7).
+// readTable takes all descriptors of an indirect table, in order; of their
+// flags only WRITE counts (section 2.8.7).
 func (r *packedRing) readTable(c *Chain, d descriptor) error {
 	t, err := r.q.table(d)
 	if err != nil {
@@ -149,7 +149,8 @@ func (r *packedRing) wantsInterrupt() bool {
 		if !r.eventIdx {
 			return true
 		}
-		// The descriptor named is on this lap or the one before; was it given back just now?
+		// The descriptor named is on this lap or the one before; was it given
+		// back just now?
 		event := r.total - int64(r.done.i) + int64(w&0x7fff)
 		if w>>15&1 != 0 != r.done.wrap {
 			event -= int64(r.num)
@@ -177,7 +178,8 @@ func (r *packedRing) setNotify(on bool) {
 func (r *packedRing) save() [2]uint16 { return [2]uint16{r.next.word(), r.done.word()} }
 
 func (r *packedRing) restore(s [2]uint16) {
-	// A position of 15 bits may be beyond this ring if the state is not from it.
+	// A position of 15 bits may be beyond this ring if the state is not from
+	// it.
 	unpack := func(w uint16) lap { return lap{min(w&0x7fff, r.num-1), w>>15 != 0} }
 	r.next, r.done = unpack(s[0]), unpack(s[1])
 	r.total, r.told = 0, 0

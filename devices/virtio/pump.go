@@ -2,8 +2,8 @@ package virtio
 
 import "sync"
 
-// A pump serves a queue with up to max goroutines, started when there is work. Each takes a
-// chain, wakes another one if there are more, and handles its own.
+// A pump serves a queue with up to max goroutines, started when there is work.
+// Each takes a chain, wakes another one if there are more, and handles its own.
 type pump struct {
 	q      *Queue
 	max    int

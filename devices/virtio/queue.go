@@ -68,7 +68,8 @@ func newQueue(d *Device, index, size int) *Queue {
 	return q
 }
 
-// reset puts the configuration into its state after reset. The caller holds Device.mu.
+// reset puts the configuration into its state after reset. The caller holds
+// Device.mu.
 func (q *Queue) reset() {
 	q.cfg = queueConfig{size: uint16(q.max), vector: noVector}
 	q.vector.Store(noVector)
@@ -116,7 +117,8 @@ func (q *Queue) stop() {
 	q.ring = nil
 }
 
-// pause takes no more chains until resume, and waits until those taken are given back.
+// pause takes no more chains until resume, and waits until those taken are
+// given back.
 func (q *Queue) pause() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -141,8 +143,9 @@ func (q *Queue) usable() bool {
 func (q *Queue) Index() int { return q.index }
 
 // Pop takes the next chain the driver has made available. It returns nil if
-// there is none, or while the queue stands still (paused, reset, broken). A chain taken must be
-// given back with [Queue.Push] without waiting for the guest: pausing and reset wait for it.
+// there is none, or while the queue stands still (paused, reset, broken). A
+// chain taken must be given back with [Queue.Push] without waiting for the
+// guest: pausing and reset wait for it.
 func (q *Queue) Pop() *Chain {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,8 +181,8 @@ func (q *Queue) chain() *Chain {
 	return c
 }
 
-// Broken stops the device because the driver broke the rules in a way that
-// no answer exists for.
+// Broken stops the device because the driver broke the rules in a way that no
+// answer exists for.
 func (q *Queue) Broken(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -191,9 +194,9 @@ func (q *Queue) broken(err error) {
 	q.dev.needsReset(fmt.Errorf("queue %d: %w", q.index, err))
 }
 
-// Next is Pop for those that take all chains there are. It tells the driver to notify of new chains
-// only when none is left; more reports that there is another one, for which no
-// notification may come.
+// Next is Pop for those that take all chains there are. It tells the driver to
+// notify of new chains only when none is left; more reports that there is
+// another one, for which no notification may come.
 func (q *Queue) Next() (c *Chain, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -218,9 +221,9 @@ func (q *Queue) Next() (c *Chain, more bool) {
 	return nil, false
 }
 
-// SetNotify tells the driver whether it needs to notify the device of new chains. After
-// turning notifications on it reports whether chains are available already,
-// for which no notification may come.
+// SetNotify tells the driver whether it needs to notify the device of new
+// chains. After turning notifications on it reports whether chains are
+// available already, for which no notification may come.
 func (q *Queue) SetNotify(on bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -231,9 +234,10 @@ func (q *Queue) SetNotify(on bool) bool {
 	return on && q.ring.more()
 }
 
-// Push gives a chain back, with written bytes stored in its device-writable part from its start, and
-// interrupts the driver if it wants that. Chains that are completed while
-// another goroutine is in Push are given back by that one, in one step.
+// Push gives a chain back, with written bytes stored in its device-writable
+// part from its start, and interrupts the driver if it wants that. Chains that
+// are completed while another goroutine is in Push are given back by that one,
+// in one step.
 func (q *Queue) Push(c *Chain, written uint32) {
 	c.len = written
 	q.mu.Lock()

@@ -27,7 +27,8 @@ func formats(t *testing.T, f func(t *testing.T, features uint64)) {
 	}
 }
 
-// TestRings sends random chains and checks that each comes back once, with its own content.
+// TestRings sends random chains and checks that each comes back once, with its
+// own content.
 func TestRings(t *testing.T) {
 	formats(t, func(t *testing.T, features uint64) {
 		for _, size := range []int{1, 2, 7, 8, 64} {
@@ -94,8 +95,8 @@ func randomChain(r *rand.Rand, n int) (out [][]byte, in []int, all []byte) {
 	return out, in, all
 }
 
-// TestWrap takes the indices of a split ring past 65535 and a packed ring through
-// many laps.
+// TestWrap takes the indices of a split ring past 65535 and a packed ring
+// through many laps.
 func TestWrap(t *testing.T) {
 	for _, f := range []uint64{virtiotest.EventIdx, virtiotest.EventIdx | virtiotest.Packed} {
 		e := newEcho(1, true)
@@ -143,7 +144,8 @@ func TestNoInterrupt(t *testing.T) {
 	}
 }
 
-// TestEventIdxInterrupts checks that an interrupt comes exactly for the buffer asked for.
+// TestEventIdxInterrupts checks that an interrupt comes exactly for the buffer
+// asked for.
 func TestEventIdxInterrupts(t *testing.T) {
 	for _, f := range []uint64{virtiotest.EventIdx, virtiotest.EventIdx | virtiotest.Packed} {
 		e := newEcho(1, true)
@@ -189,7 +191,8 @@ func TestGoroutinesEnd(t *testing.T) {
 	}
 }
 
-// TestHostileRings gives the device rings that make no sense: it must stop and say so.
+// TestHostileRings gives the device rings that make no sense: it must stop and
+// say so.
 func TestHostileRings(t *testing.T) {
 	type ring = virtiotest.Queue
 	const bad = 1 << 40

@@ -9,11 +9,11 @@ import (
 )
 
 // The words that driver and device exchange in a ring are accessed with
-// sync/atomic, which orders them against the plain accesses around them: what the
-// driver wrote before it published an index is visible after the index
-// was loaded, and what the device wrote before storing one likewise. All are
-// sequentially consistent, so that a device that stores an index and then
-// loads the other side's event word cannot miss what the driver stored before it
+// sync/atomic, which orders them against the plain accesses around them: what
+// the driver wrote before it published an index is visible after the index was
+// loaded, and what the device wrote before storing one likewise. All are
+// sequentially consistent, so that a device that stores an index and then loads
+// the other side's event word cannot miss what the driver stored before it
 // loaded that index.
 //
 // Invariants: a shared is guest RAM that stays mapped until the machine is
@@ -30,8 +30,8 @@ type shared struct {
 var errUnaligned = errors.New("guest RAM is not aligned in the host's memory")
 
 // newShared returns the n bytes at addr, widened to whole words of 4 bytes;
-// skip is how far addr is from its start. RAM consists of whole pages, so widening
-// cannot leave it.
+// skip is how far addr is from its start. RAM consists of whole pages, so
+// widening cannot leave it.
 func newShared(m devices.Memory, addr uint64, n int) (s shared, skip int, err error) {
 	skip = int(addr & 3)
 	n = (skip + n + 3) &^ 3

@@ -30,7 +30,8 @@ type savedQueue struct {
 	Ring                 [2]uint16
 }
 
-// SaveState implements devices.Saver. The device is paused, so no chain is in flight.
+// SaveState implements devices.Saver. The device is paused, so no chain is in
+// flight.
 func (d *Device) SaveState() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

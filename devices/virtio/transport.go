@@ -84,7 +84,8 @@ func (d *Device) capability(kind uint8, off, length uint32, more []byte) int {
 	return d.fn.AddCapability(pci.CapVendor, append(b, more...), nil)
 }
 
-// window returns what the configuration access capability points at (section 4.1.4.9).
+// window returns what the configuration access capability points at (section
+// 4.1.4.9).
 func (d *Device) window() (off uint64, size int, ok bool) {
 	f := d.fn
 	off = uint64(f.Config(d.pciCfg+8, 4))

@@ -83,6 +83,11 @@ func TestLifecycle(t *testing.T) {
 	if b := q.Do([][]byte{[]byte("hello")}, 10); b.Len != 5 || !bytes.Equal(b.In[0][:5], []byte("hello")) {
 		t.Errorf("echo: %d %q", b.Len, b.In)
 	}
+	// Only zero resets, and a driver cannot ask itself for a reset.
+	d.Put(virtiotest.Status, 1, 0x40)
+	if got := d.Get(virtiotest.Status, 1); got != 15 {
+		t.Errorf("status %#x", got)
+	}
 	// Locked while enabled.
 	d.Put(virtiotest.QueueDesc, 8, 0x1000)
 	d.Put(virtiotest.QueueSize, 2, 4)

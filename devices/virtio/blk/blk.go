@@ -20,8 +20,8 @@ type Options struct {
 	// Workers is the number of requests on the way to the store at a time, for
 	// the whole device; 0 means 16. Each queue has at least one.
 	Workers int
-	// BlockSize is the logical block size in bytes, 512 or 4096; 0 means 512. PhysicalSize is
-	// the physical one, at least as large; 0 means 4096.
+	// BlockSize is the logical block size in bytes, 512 or 4096; 0 means 512.
+	// PhysicalSize is the physical one, at least as large; 0 means 4096.
 	BlockSize, PhysicalSize int
 	// InSlot, Packed and Broken are those of virtio.Config.
 	InSlot, Packed bool
@@ -132,8 +132,8 @@ func (d *Device) Close() error {
 	return d.store.Close()
 }
 
-// SaveState implements devices.Saver: that of the transport, then one byte for the
-// write cache. What is on the disk is the store's matter.
+// SaveState implements devices.Saver: that of the transport, then one byte for
+// the write cache. What is on the disk is the store's matter.
 func (d *Device) SaveState() ([]byte, error) {
 	p, err := d.Device.SaveState()
 	cache := byte(1)

@@ -198,7 +198,8 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", c.name, st, c.want)
 		}
 	}
-	// Buffers that are not RAM are an error of the request, if its status can be stored.
+	// Buffers that are not RAM are an error of the request, if its status can
+	// be stored.
 	h := d.Alloc(16)
 	copy(d.Bytes(h, 16), header(0, 0))
 	st := d.Alloc(1)
@@ -400,8 +401,8 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// FuzzRequests sends requests made of random bytes: the device must answer each or
-// ask for a reset, and stay within the disk.
+// FuzzRequests sends requests made of random bytes: the device must answer each
+// or ask for a reset, and stay within the disk.
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, uint16(513), uint64(0))
 	f.Add(append(header(1, 5), make([]byte, 512)...), uint16(1), uint64(virtiotest.Indirect))

@@ -8,8 +8,8 @@ import (
 	"dfemu/devices/virtio"
 )
 
-// A request is a chain, understood and checked against the layout of section 5.2.6; the
-// range is not checked against the disk.
+// A request is a chain, understood and checked against the layout of section
+// 5.2.6; the range is not checked against the disk.
 type request struct {
 	kind   uint32
 	sector uint64
@@ -20,7 +20,8 @@ type request struct {
 
 var errNoStatus = errors.New("request without a header and a status byte")
 
-// parse makes a request of a chain. An error means that there is no place for a status.
+// parse makes a request of a chain. An error means that there is no place for a
+// status.
 func parse(c *virtio.Chain) (request, error) {
 	out, in := virtio.Total(c.Out), virtio.Total(c.In)
 	if out < headerSize || in < 1 {

@@ -64,8 +64,8 @@ func (d *Device) settle() byte {
 	return statusOK
 }
 
-// clear discards or zeroes the ranges of a request: all of them, or none
-// if one is wrong.
+// clear discards or zeroes the ranges of a request: all of them, or none if one
+// is wrong.
 func (d *Device) clear(c *virtio.Chain, r request) byte {
 	if d.store.ReadOnly() {
 		return statusIOErr
@@ -124,8 +124,8 @@ type vectored interface {
 	WriteVAt(bufs [][]byte, off int64) error
 }
 
-// move copies between the disk at off and guest memory: directly where that is one
-// piece or the store takes several, else through a buffer.
+// move copies between the disk at off and guest memory: directly where that is
+// one piece or the store takes several, else through a buffer.
 func (d *Device) move(m devices.Memory, r request, off int64, write bool) error {
 	v, many := d.store.(vectored)
 	if len(r.data) > 1 && !many {

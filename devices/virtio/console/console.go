@@ -91,8 +91,8 @@ func (d *Device) transmit(c *virtio.Chain) uint32 {
 	return 0
 }
 
-// maxWrite bounds what a guest can have written by one chain, which could
-// name all its memory many times over.
+// maxWrite bounds what a guest can have written by one chain, which could name
+// all its memory many times over.
 const maxWrite = 16 << 20
 
 var errTooLong = errors.New("write of more than 16 MiB")

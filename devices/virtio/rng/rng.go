@@ -1,4 +1,5 @@
-// Package rng is the virtio entropy device (Virtual I/O Device 1.2, section 5.4).
+// Package rng is the virtio entropy device (Virtual I/O Device 1.2, section
+// 5.4).
 package rng
 
 import (

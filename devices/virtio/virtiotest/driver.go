@@ -1,5 +1,5 @@
-// Package virtiotest is a small virtio driver for tests of devices. It
-// works as a guest does: it finds the structures through configuration space, negotiates
+// Package virtiotest is a small virtio driver for tests of devices. It works as
+// a guest does: it finds the structures through configuration space, negotiates
 // features, sets virtqueues up in guest memory, and takes interrupts.
 package virtiotest
 
@@ -189,8 +189,8 @@ func (d *Driver) Offered() uint64 {
 	return v
 }
 
-// Negotiate resets the device and accepts features up to FEATURES_OK. It reports
-// whether the device agreed.
+// Negotiate resets the device and accepts features up to FEATURES_OK. It
+// reports whether the device agreed.
 func (d *Driver) Negotiate(features uint64) bool {
 	d.Put(Status, 1, 0)
 	d.Put(Status, 1, 1)
@@ -216,8 +216,8 @@ func (d *Driver) Start(features uint64) {
 	d.Put(ConfigVector, 2, d.Get(NumQueues, 2))
 }
 
-// Alloc returns n bytes of guest memory for buffers, at a multiple of 16. Memory is used
-// again after a while.
+// Alloc returns n bytes of guest memory for buffers, at a multiple of 16.
+// Memory is used again after a while.
 func (d *Driver) Alloc(n int) uint64 {
 	size := uint64(n+15) &^ 15
 	if d.data+size > RAMSize {

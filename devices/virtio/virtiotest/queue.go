@@ -91,8 +91,8 @@ func (q *Queue) Program() {
 	d.Put(QueueEnable, 2, 1)
 }
 
-// Move has the queue go on with the device of another driver, whose memory has the
-// same content.
+// Move has the queue go on with the device of another driver, whose memory has
+// the same content.
 func (q *Queue) Move(d *Driver) {
 	d.Features = q.D.Features
 	d.data = q.D.data
@@ -277,7 +277,8 @@ func (q *Queue) Take() (Buffer, bool) {
 	return b, ok
 }
 
-// TakeRaw is Take for buffers that are not in guest memory: In is of nil slices.
+// TakeRaw is Take for buffers that are not in guest memory: In is of nil
+// slices.
 func (q *Queue) TakeRaw() (Buffer, bool) {
 	var b Buffer
 	if q.packed() {

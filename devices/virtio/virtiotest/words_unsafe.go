@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// word returns the aligned word of guest memory that holds the byte at off.
-// The test machine's memory is one allocation of many pages, which the allocator aligns to
-// more than 4 bytes and which does not move.
+// word returns the aligned word of guest memory that holds the byte at off. The
+// test machine's memory is one allocation of many pages, which the allocator
+// aligns to more than 4 bytes and which does not move.
 func word(b []byte, off uint64) *uint32 {
 	return (*uint32)(unsafe.Pointer(&b[off&^3 : off&^3+4][0]))
 }

@@ -1,0 +1,9 @@
+package virtio
+
+import "testing"
+
+func TestRegisterTable(t *testing.T) {
+	if err := commonRegisters.Check(); err != nil {
+		t.Error(err)
+	}
+}
