@@ -282,6 +282,7 @@ func (p *pc) pci() error {
 	if p.lpc, err = pci.NewLPC(p.host, lpc); err != nil {
 		return err
 	}
+	p.placePM(p.lpc.PM()) // the bridge tells of changes only
 	for i := range rootPorts {
 		s := pci.NewRootPort(pci.PortConfig{Name: fmt.Sprintf("port%d", i), Slot: i + 1, HotPlug: true, Pin: uint8(i%4 + 1)})
 		if err := p.host.Bus().Add(0x1c, i, s.Function); err != nil {

@@ -40,6 +40,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
 	root.AddCommand(newBoot(), newMan(root))
+	root.AddCommand(newConformance())
 	return root
 }
 

@@ -28,6 +28,7 @@ type Case struct {
 	Operand uint64
 
 	code [32]byte
+	only string // Config.Only, for the report
 }
 
 // Step reports whether the instruction runs under the trap flag: the case then

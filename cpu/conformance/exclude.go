@@ -1,6 +1,8 @@
 package conformance
 
-import "dfemu/cpu/x86"
+import (
+	"dfemu/cpu/x86"
+)
 
 // excluded are the instructions that are not run, and why.
 var excluded = map[x86.Op]string{
@@ -23,4 +25,19 @@ var excluded = map[x86.Op]string{
 	x86.SMSW:     "Linux emulates it where UMIP forbids it",
 	x86.MONITOR:  "waits for an interrupt of the host where it is allowed",
 	x86.MWAIT:    "waits for an interrupt of the host where it is allowed",
+}
+
+// excludedForm says why a form is not run, although its row is; otherwise it returns "".
+func excludedForm(f *Form) string {
+	switch f.Enc.Op {
+	case x86.JMPFAR, x86.CALLFAR, x86.LFS, x86.LGS, x86.LSS:
+		if f.OpSize == 8 {
+			return "AMD has no far pointers with an offset of 64 bits"
+		}
+	case x86.NOP:
+		if f.Enc.Map == x86.Map0F && f.Enc.Code == 0x0d && !f.mem() {
+			return "AMD raises #UD for PREFETCH with a register, Intel does nothing"
+		}
+	}
+	return ""
 }

@@ -53,7 +53,8 @@ type rowForms struct {
 
 // listForms returns the forms of the rows that filter lets through, which are
 // those that can be encoded at all.
-func listForms(mode x86.Mode, filter func(*x86.Enc) bool) []rowForms {
+// leftOut counts the forms that excludedForm names.
+func listForms(mode x86.Mode, filter func(*x86.Enc) bool, leftOut map[string]int) []rowForms {
 	all := x86.Encodings()
 	var rows []rowForms
 	for i := range all {
@@ -61,7 +62,7 @@ func listForms(mode x86.Mode, filter func(*x86.Enc) bool) []rowForms {
 		if !e.ValidIn(mode) || !filter(e) {
 			continue
 		}
-		if forms := formsOf(e, mode); len(forms) > 0 {
+		if forms := formsOf(e, mode, leftOut); len(forms) > 0 {
 			rows = append(rows, rowForms{e, forms})
 		}
 	}
@@ -76,7 +77,7 @@ func listForms(mode x86.Mode, filter func(*x86.Enc) bool) []rowForms {
 }
 
 // formsOf returns the forms of one row.
-func formsOf(e *x86.Enc, mode x86.Mode) []Form {
+func formsOf(e *x86.Enc, mode x86.Mode, leftOut map[string]int) []Form {
 	shapes := shapesOf(e, mode)
 	implied := impliedMemory(e)
 	var forms []Form
@@ -91,9 +92,14 @@ func formsOf(e *x86.Enc, mode x86.Mode) []Form {
 	}
 	kept := forms[:0]
 	for _, f := range forms {
-		if f.encodable() {
-			kept = append(kept, f)
+		if !f.encodable() {
+			continue
 		}
+		if why := excludedForm(&f); why != "" {
+			leftOut[why]++
+			continue
+		}
+		kept = append(kept, f)
 	}
 	return kept
 }

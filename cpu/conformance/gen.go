@@ -12,6 +12,7 @@ import (
 type generator struct {
 	seed uint64
 	rows []rowForms
+	only string
 
 	r      rng
 	f      *Form
@@ -41,7 +42,7 @@ func (g *generator) make(index uint64, c *Case) error {
 	g.f = &row.forms[(turn*7919+turn/uint64(len(row.forms)))%uint64(len(row.forms))]
 	g.c = c
 	g.r = newRNG(g.seed, index)
-	*c = Case{Seed: g.seed, Index: index, Form: g.f}
+	*c = Case{Seed: g.seed, Index: index, Form: g.f, only: g.only}
 	copy(c.Mem[:], background[:])
 	var err error
 	for range attempts {
@@ -277,7 +278,7 @@ func (g *generator) place(n int) {
 	switch {
 	case r.pct(4): // across the two pages
 		at = pageSize - uint64(1+r.n(16))
-	case r.pct(2): // the end, or a part of it, is not mapped
+	case r.pct(2) && g.f.Enc.Op != x86.UD1 && g.f.Enc.Op != x86.UD0: // a part of it is not mapped; how long is UD1?
 		at = codeSize - uint64(r.n(n))
 		if at == codeSize {
 			at -= uint64(n)
@@ -295,6 +296,9 @@ func (g *generator) redundant(code []byte) []byte {
 	p := pick(r, []byte{0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x40, 0x4f})
 	if g.choice.Mem.Base == x86.RIPBase {
 		return code // the operand would move
+	}
+	if p == 0x66 && g.f.Enc.Size == x86.SizeF64 {
+		return code // near branches of 16 bits on AMD, ignored on Intel
 	}
 	longer := append([]byte{p}, code...)
 	var in x86.Inst

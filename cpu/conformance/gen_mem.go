@@ -166,6 +166,13 @@ func (g *generator) effective(va uint64) (ea uint64, err error) {
 		}
 		return va, nil
 	case g.f.AddrSize == 8:
+		// Some processors also raise #GP where the offset by itself is not
+		// canonical, though the address is.
+		for !canonical(va-*base) && canonical(va) {
+			if *base = g.segmentBase(); r.pct(10) {
+				*base = 0
+			}
+		}
 		return va - *base, nil
 	}
 	ea = r.u64() & mask
@@ -234,6 +241,9 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	m := &g.choice.Mem
 	size := bytesAt(c.Inst.Op, a.Size)
 	va := g.target(size, g.low())
+	if g.f.Enc.Feat == x86.FeatSHA {
+		va &^= 15 // AMD does not require the alignment that Intel's exception class 4 asks for
+	}
 	c.Operand = va
 	g.fillAt(va, size)
 	if off := g.bitOffset(); off != 0 {
@@ -348,6 +358,7 @@ func (g *generator) direct(va uint64) error {
 // gather chooses the indices and the mask of a gather, with ea the address to be near.
 func (g *generator) gather(ea uint64) error {
 	r, c, m := &g.r, g.c, &g.choice.Mem
+	c.Regs.RFLAGS &^= x86.AC // not all processors check the alignment of a gather's elements
 	index := &c.Regs.Vec[m.Index]
 	mask := &c.Regs.Vec[c.Inst.Args[2].Reg]
 	wide := strings.Contains(g.f.Enc.Op.String(), "GATHERQ") // indices of 64 bits

@@ -73,7 +73,8 @@ func (n *native) start() error {
 	defer answers.Close()
 	n.answer = answer
 	n.cmd = &exec.Cmd{
-		Path:       fmt.Sprintf("/proc/self/fd/%d", program.Fd()),
+		// This process by its number: in the new one, descriptors have moved.
+		Path:       fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd()),
 		Args:       []string{"dfemu-conformance-stub"},
 		Env:        []string{},
 		ExtraFiles: []*os.File{commands, answers, memory},

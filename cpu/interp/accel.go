@@ -40,7 +40,8 @@ func New(cfg cpu.Config) (*Accel, error) {
 			return nil, fmt.Errorf("interp: memory at %#x (%#x bytes) is not whole pages", s.GPA, len(s.Data))
 		}
 	}
-	a := &Accel{cfg: cfg, mem: memory{cfg.Memory}, code: newCodeMap(cfg.Memory)}
+	a := &Accel{cfg: cfg, mem: memory{cfg.Memory}}
+	a.code.cover(cfg.Memory)
 	for i := range cfg.CPUs {
 		c := &CPU{id: i, acc: a, bus: cfg.NewBus(i), wake: make(chan struct{}, 1)}
 		c.r[regZero] = 0

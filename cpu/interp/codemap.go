@@ -61,12 +61,11 @@ type codeSlot struct {
 	pages []atomic.Uint64 // a mask of lines for each page
 }
 
-func newCodeMap(slots []cpu.Slot) codeMap {
-	var m codeMap
+// cover makes the map for some memory; it is called once, before any other method.
+func (m *codeMap) cover(slots []cpu.Slot) {
 	for _, s := range slots {
 		m.slots = append(m.slots, codeSlot{s.GPA, make([]atomic.Uint64, len(s.Data)/pageSize)})
 	}
-	return m
 }
 
 func (m *codeMap) mask(phys uint64) *atomic.Uint64 {

@@ -232,15 +232,15 @@ func clts(c *CPU, _ *Op) status {
 // debugRegister finds which register MOV DR means, after the checks that reading and writing share
 // (SDM vol. 3, 17.2).
 func (c *CPU) debugRegister(n uint8) (uint8, bool) {
+	if !c.privileged() {
+		return 0, false
+	}
 	if n == 4 || n == 5 {
 		if c.s.CR4&x86.CR4_DE != 0 {
 			c.ud()
 			return 0, false
 		}
 		n += 2
-	}
-	if !c.privileged() {
-		return 0, false
 	}
 	if c.s.DR[7]&(1<<13) != 0 {
 		c.exc = exception{vec: x86.VecDB, db: dr6BD}

@@ -110,12 +110,27 @@ func (c *CPU) decodeEnv(f *x86.FPU, p []byte, size uint8) {
 // storeImage and loadImage access an image at o's memory operand.
 func (c *CPU) storeImage(o *Op, p []byte) bool {
 	va, ok := c.address(o, len(p), accWrite)
-	return ok && c.storeBytes(o, va, p)
+	return ok && c.imageAligned(o, va, len(p)) && c.storeBytes(o, va, p)
 }
 
 func (c *CPU) loadImage(o *Op, p []byte) bool {
 	va, ok := c.address(o, len(p), accRead)
-	return ok && c.loadBytes(o, va, p)
+	return ok && c.imageAligned(o, va, len(p)) && c.loadBytes(o, va, p)
+}
+
+// imageAligned makes the alignment check of an image of n bytes (SDM vol. 3, table 6-7).
+func (c *CPU) imageAligned(o *Op, va uint64, n int) bool {
+	if c.ctx&ctxSlow == 0 || !c.wholeCanonical(o, va, n) {
+		return c.ctx&ctxSlow == 0
+	}
+	align := 4
+	switch n {
+	case 10:
+		align = 8
+	case 14, 94:
+		align = 2
+	}
+	return c.checkAlign(va, align)
 }
 
 // fnstenv stores the environment and masks all exceptions.

@@ -174,7 +174,7 @@ func aluLockI[T word](c *CPU, o *Op) status { return aluLock(c, o, T(o.imm)) }
 
 func aluLock[T word](c *CPU, o *Op, b T) status {
 	op, carry := o.aux, T(c.carryIn())
-	a, r := T(0), T(0)
+	var a, r T
 	if p := c.atomic(o, sizeOf[T]()); p != nil {
 		for {
 			a = hostLoad[T](p)

@@ -110,25 +110,25 @@ func xaddMem[T word](c *CPU, o *Op) status {
 	return stNext
 }
 
-// compared ends a CMPXCHG that has found old in the destination.
+// compared ends a CMPXCHG of memory that has found old there.
 func compared[T word](c *CPU, old T) status {
-	n := uint8(x86.RAX)
-	acc := getReg[T](c, n)
+	acc := getReg[T](c, x86.RAX)
 	flagsSub(c, acc, old, acc-old)
 	if acc != old {
-		setReg(c, n, old)
+		setReg(c, x86.RAX, old)
 	}
 	return stNext
 }
 
 func cmpxchgReg[T word](c *CPU, o *Op) status {
-	old := getReg[T](c, o.dst)
-	if old == getReg[T](c, x86.RAX) {
+	acc, old := getReg[T](c, x86.RAX), getReg[T](c, o.dst)
+	flagsSub(c, acc, old, acc-old)
+	if acc == old {
 		setReg(c, o.dst, getReg[T](c, o.src))
 	} else {
-		setReg(c, o.dst, old)
+		setReg(c, x86.RAX, old) // a 32-bit destination keeps its upper half
 	}
-	return compared(c, old)
+	return stNext
 }
 
 // cmpxchgMem writes the destination in any case, with what was there if the comparison fails.

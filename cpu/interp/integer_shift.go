@@ -356,7 +356,7 @@ func doubleMem[T word](c *CPU, o *Op) status {
 }
 
 // shiftDouble shifts v by a masked count and fills in from w. Counts beyond the
-// width, possible with 16 bits, are undefined: the bits of v follow those of w.
+// width, possible with 16 bits, are undefined: w follows itself, as on AMD processors.
 func shiftDouble[T word](c *CPU, right bool, v, w T, n uint64) T {
 	if n == 0 {
 		return v
@@ -364,7 +364,7 @@ func shiftDouble[T word](c *CPU, right bool, v, w T, n uint64) T {
 	width := 8 * sizeOf[T]()
 	top := width - 1
 	if n > width {
-		v, w = w, v
+		v = w
 		n -= width
 	}
 	var r T

@@ -105,9 +105,9 @@ func (c *CPU) loadFlags(image uint64, n int, mask uint64) uint64 {
 }
 
 // returnFlags loads the flags of an IRET. RF lasts for the next instruction; where no
-// breakpoint is enabled it has no effect, and nothing would clear it.
+// breakpoint is enabled and no single step shows it, it has no effect, and nothing would clear it.
 func (c *CPU) returnFlags(f uint64) {
-	if f&x86.RF != 0 && c.s.DR[7]&0xff == 0 {
+	if f&x86.RF != 0 && c.s.DR[7]&0xff == 0 && (f|c.flags)&x86.TF == 0 {
 		f &^= x86.RF
 	}
 	c.setRFLAGS(f)

@@ -3,8 +3,8 @@ package interp
 import "dfemu/cpu/x86"
 
 // The MMX registers are the significands of the x87 registers, by physical
-// number. Executing any MMX instruction but EMMS sets TOP to 0 and marks all
-// registers as in use; writing one sets its exponent to all ones (Intel SDM vol. 1, 9.5).
+// number. Executing any MMX instruction sets TOP to 0 and marks all
+// registers as in use, or EMMS as empty; writing one sets its exponent to all ones (Intel SDM vol. 1, 9.5).
 
 // swTop is TOP in the x87 status word.
 const swTop = 7 << 11
@@ -302,6 +302,7 @@ func emms(c *CPU, _ *Op) status {
 	if !c.mmxReady() {
 		return stFault
 	}
+	c.s.FPU.SW &^= swTop
 	c.s.FPU.Tag = 0
 	return stNext
 }

@@ -6,12 +6,15 @@ import "dfemu/cpu/x86"
 // answer: a miss, an access across pages, I/O, or a watched page.
 func (c *CPU) loadSlow(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
 	if ctx&ctxSlow != 0 {
-		if !c.checkAlign(va, n) {
+		if !c.wholeCanonical(o, va, n) || !c.checkAlign(va, n) {
 			return 0, false
 		}
 		c.watch(va, n, accRead)
 	}
 	if room := pageSize - int(va&pageOffset); n > room {
+		if !c.wholeCanonical(o, va, n) {
+			return 0, false
+		}
 		va2 := (va + uint64(room))
 		if !c.long {
 			va2 &= 0xffffffff
@@ -56,12 +59,15 @@ func (c *CPU) loadPiece(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
 // not answer. Both pages of a store that crosses are checked before either is written.
 func (c *CPU) storeSlow(o *Op, va uint64, n int, v uint64, ctx uint64) bool {
 	if ctx&ctxSlow != 0 {
-		if !c.checkAlign(va, n) {
+		if !c.wholeCanonical(o, va, n) || !c.checkAlign(va, n) {
 			return false
 		}
 		c.watch(va, n, accWrite)
 	}
 	if room := pageSize - int(va&pageOffset); n > room {
+		if !c.wholeCanonical(o, va, n) {
+			return false
+		}
 		va2 := (va + uint64(room))
 		if !c.long {
 			va2 &= 0xffffffff

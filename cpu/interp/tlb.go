@@ -154,7 +154,10 @@ func (c *CPU) load128(o *Op, align bool) (v [2]uint64, ok bool) {
 	if !ok || align && !c.aligned(va, 16) {
 		return v, false
 	}
-	if v[0], ok = loadAt[uint64](c, o, va); ok {
+	if c.wholeCanonical(o, va, 16) {
+		if v[0], ok = loadAt[uint64](c, o, va); !ok {
+			return v, false
+		}
 		v[1], ok = loadAt[uint64](c, o, va+8)
 	}
 	return v, ok
@@ -255,6 +258,12 @@ func (c *CPU) probe(o *Op, va uint64, n int, acc access) bool {
 	tag := last&pageMask | c.ctx
 	if acc == accWrite && e.w == tag || acc == accRead && e.r == tag {
 		return true
+	}
+	if !c.wholeCanonical(o, va, n) {
+		return false
+	}
+	if c.ctx&ctxSlow != 0 && (n <= 8 && n&(n-1) == 0 && !c.checkAlign(va, n) || n == 16 && !c.checkAlign(va, 8)) {
+		return false
 	}
 	if _, _, ok := c.translate(o, va, acc, c.ctx); !ok {
 		return false

@@ -27,6 +27,25 @@ func (c *CPU) canonical(va uint64) bool {
 	return uint64(int64(va)<<shift>>shift) == va
 }
 
+// notCanonical raises the exception for an operand of o outside the canonical space.
+func (c *CPU) notCanonical(o *Op) {
+	if o != nil && o.seg == x86.SS {
+		c.fault(x86.VecSS, 0)
+	} else {
+		c.gp(0)
+	}
+}
+
+// wholeCanonical checks that both ends of the n bytes at va are in the canonical
+// space: that comes before any page fault and before the check of alignment.
+func (c *CPU) wholeCanonical(o *Op, va uint64, n int) bool {
+	if !c.long || c.canonical(va) && c.canonical(va+uint64(n)-1) {
+		return true
+	}
+	c.notCanonical(o)
+	return false
+}
+
 // translate finds the guest-physical address of linear address va for an
 // access in context ctx, sets accessed and dirty bits, and enters the page into
 // the TLB. When it fails it has made the exception pending. host is the
@@ -34,11 +53,7 @@ func (c *CPU) canonical(va uint64) bool {
 // must leave through the bus or the code map.
 func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, host hostPage, ok bool) {
 	if c.long && !c.canonical(va) {
-		if o != nil && o.seg == x86.SS {
-			c.fault(x86.VecSS, 0)
-		} else {
-			c.gp(0)
-		}
+		c.notCanonical(o)
 		return 0, nil, false
 	}
 	writable := true

@@ -213,6 +213,16 @@ func (c *CPU) x87Stores(e *softfloat.Env) bool {
 	return e.Flags&^softfloat.PE&^e.Masks == 0
 }
 
+// x87NoStore checks the memory operand of a store that raised what is in e and therefore
+// stores nothing: page faults come first.
+func (c *CPU) x87NoStore(o *Op, e *softfloat.Env, n uint8) bool {
+	if c.x87Stores(e) {
+		return true
+	}
+	va, ok := c.address(o, int(n), accWrite)
+	return ok && c.probe(o, va, int(n), accWrite)
+}
+
 // x87Stored enters what a store raised into the status word and pops.
 func (c *CPU) x87Stored(o *Op, e *softfloat.Env, empty bool) {
 	c.x87NoteMem(o)
@@ -251,6 +261,9 @@ func fst(c *CPU, o *Op) status {
 		if c.x87Stores(&e) && !store(c, o, r) {
 			return stFault
 		}
+	}
+	if !c.x87NoStore(o, &e, o.size) {
+		return stFault
 	}
 	c.x87Stored(o, &e, empty)
 	return stNext
@@ -298,6 +311,9 @@ func fstp80(c *CPU, o *Op) status {
 			return stFault
 		}
 	}
+	if !c.x87NoStore(o, &e, 10) {
+		return stFault
+	}
 	c.x87Stored(o, &e, empty)
 	return stNext
 }
@@ -328,7 +344,7 @@ func fist(c *CPU, o *Op) status {
 		r := e.F80ToI64(v, rm)
 		ok = !c.x87Stores(&e) || store(c, o, uint64(r))
 	}
-	if !ok {
+	if !ok || !c.x87NoStore(o, &e, o.size) {
 		return stFault
 	}
 	c.x87Stored(o, &e, empty)
@@ -352,6 +368,9 @@ func fbstp(c *CPU, o *Op) status {
 			!storeAt(c, o, va+8, binary.LittleEndian.Uint16(b[8:])) {
 			return stFault
 		}
+	}
+	if !c.x87NoStore(o, &e, 10) {
+		return stFault
 	}
 	c.x87Stored(o, &e, empty)
 	return stNext

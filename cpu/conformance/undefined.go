@@ -1,0 +1,290 @@
+package conformance
+
+import (
+	"math"
+
+	"dfemu/cpu/x86"
+)
+
+// rule is something that manuals leave undefined or to the processor. Where it
+// applies, ignore makes the two results equal in that.
+type rule struct {
+	why    string
+	when   func(c *Case, want, got *Result) bool
+	ignore func(c *Case, want, got *Result)
+}
+
+// rules apply to cases that came out different.
+var rules = []rule{
+	{
+		"flags that the instruction's page in the SDM calls undefined",
+		always,
+		func(c *Case, want, got *Result) {
+			f := undefinedFlags(c)
+			want.Regs.RFLAGS &^= f
+			got.Regs.RFLAGS &^= f
+		},
+	},
+	{
+		"when the last x87 instruction's and operand's addresses are stored (SDM vol. 1, 8.1.8; APM vol. 2, 11.4.4)",
+		always,
+		both(func(c *Case, r *Result) {
+			f := &r.Regs.FPU
+			f.FIP, f.FDP, f.FCS, f.FDS, f.FOP = 0, 0, 0, 0, 0
+		}),
+	},
+	{
+		"Linux sets P in the error code of all page faults above user space, to hide what is mapped there",
+		always,
+		both(func(c *Case, r *Result) {
+			if r.Fault.Vector == x86.VecPF && r.Fault.CR2 >= 1<<47-pageSize {
+				r.Fault.Code |= x86.PFP
+			}
+		}),
+	},
+	{
+		"the host's kernel returns from exceptions by IRET, which makes null selectors 0 (SDM vol. 2, IRET)",
+		always,
+		both(func(c *Case, r *Result) {
+			for i, s := range r.Regs.Sel {
+				if s < 4 {
+					r.Regs.Sel[i] = 0
+				}
+			}
+		}),
+	},
+	{
+		"AMD leaves the base of FS and GS when a null selector is loaded, Intel clears it (APM vol. 2, 4.5.3)",
+		func(c *Case, want, got *Result) bool {
+			return loadsSegment(c) && (want.Regs.Sel[x86.FS] == 0 || want.Regs.Sel[x86.GS] == 0)
+		},
+		func(c *Case, want, got *Result) {
+			got.Regs.FSBase, got.Regs.GSBase = want.Regs.FSBase, want.Regs.GSBase
+		},
+	},
+	{
+		"RF in the image pushed for a single step between two iterations: SDM vol. 3, 17.3.1.1 has 1, AMD 0",
+		func(c *Case, want, got *Result) bool {
+			return (c.Form.Rep || c.Form.Repne) && want.Fault.Vector == x86.VecDB && want.Regs.RIP == c.Regs.RIP
+		},
+		both(func(c *Case, r *Result) { r.Regs.RFLAGS &^= x86.RF }),
+	},
+	{
+		"hypervisors intercept INT1 and inject its #DB themselves: with RIP at the instruction on AMD",
+		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.INT1 },
+		both(func(c *Case, r *Result) { r.Regs.RIP = c.Regs.RIP }),
+	},
+	{
+		"a fault may come before or after the change to MMX state (TOP 0, all tags valid)",
+		func(c *Case, want, got *Result) bool { return usesMMX(c) && ownFault(c, want) },
+		both(func(c *Case, r *Result) {
+			r.Regs.FPU.SW &^= 7 << 11
+			r.Regs.FPU.Tag = 0
+		}),
+	},
+	{
+		"which of an operand's bytes CR2 names when the operand is accessed in several parts",
+		func(c *Case, want, got *Result) bool {
+			return want.Fault.Vector == x86.VecPF && got.Fault.Vector == x86.VecPF && inParts(c)
+		},
+		func(c *Case, want, got *Result) { got.Fault.CR2 = want.Fault.CR2 },
+	},
+	{
+		"whether FXSAVE and the like raise #AC or #GP for an unaligned operand (SDM vol. 2, FXSAVE)",
+		func(c *Case, want, got *Result) bool {
+			return isImage(c.Inst.Op) && c.Regs.RFLAGS&x86.AC != 0 &&
+				want.Fault.Vector == x86.VecAC && got.Fault.Vector == x86.VecGP
+		},
+		func(c *Case, want, got *Result) { got.Fault = want.Fault },
+	},
+	{
+		"the approximations have a relative error of up to 1.5 · 2⁻¹² (SDM vol. 2, RCPPS, RSQRTPS)",
+		func(c *Case, want, got *Result) bool { return approximates(c.Inst.Op) },
+		ignoreApproximation,
+	},
+	{
+		"FXSAVE and the like: addresses of the last x87 instruction as above; MXCSR_MASK is the processor's own",
+		func(c *Case, want, got *Result) bool { return isImage(c.Inst.Op) },
+		func(c *Case, want, got *Result) {
+			if c.Inst.Op != x86.FXRSTOR && c.Inst.Op != x86.XRSTOR {
+				sameBytes(c.Operand+6, 18, want, got)
+				sameBytes(c.Operand+28, 4, want, got)
+			}
+		},
+	},
+	{
+		"FNSTENV and FNSAVE: addresses of the last x87 instruction as above",
+		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.FNSTENV || c.Inst.Op == x86.FNSAVE },
+		func(c *Case, want, got *Result) {
+			if c.Form.OpSize == 2 {
+				sameBytes(c.Operand+6, 8, want, got)
+			} else {
+				sameBytes(c.Operand+12, 16, want, got)
+			}
+		},
+	},
+	{
+		"whether MASKMOVQ and MASKMOVDQU fault for bytes that they do not store (SDM vol. 2, MASKMOVDQU)",
+		func(c *Case, want, got *Result) bool {
+			return (c.Inst.Op == x86.MASKMOVQ || c.Inst.Op == x86.MASKMOVDQU) &&
+				(want.Fault.Vector == x86.VecPF || got.Fault.Vector == x86.VecPF)
+		},
+		func(c *Case, want, got *Result) { *got = *want },
+	},
+	{
+		"a gather that faults: which elements have been loaded, and the mask but for its sign bits",
+		func(c *Case, want, got *Result) bool {
+			return c.Inst.Enc.Attr&x86.Gather != 0 && ownFault(c, want)
+		},
+		func(c *Case, want, got *Result) {
+			for _, i := range [...]int{0, 2} {
+				reg := c.Inst.Args[i].Reg & 15
+				got.Regs.Vec[reg] = want.Regs.Vec[reg]
+			}
+		},
+	},
+	{
+		"the 16-bit SHLD and SHRD with a count above 16: flags and result (SDM vol. 2, SHLD)",
+		func(c *Case, want, got *Result) bool {
+			return (c.Inst.Op == x86.SHLD || c.Inst.Op == x86.SHRD) && c.Form.OpSize == 2 && shiftCount(c) > 16
+		},
+		func(c *Case, want, got *Result) {
+			want.Regs.RFLAGS &^= x86.ArithFlags
+			got.Regs.RFLAGS &^= x86.ArithFlags
+			sameOperand(c, 0, want, got)
+		},
+	},
+	{
+		"BSWAP of 16 bits (SDM vol. 2, BSWAP)",
+		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.BSWAP && c.Form.OpSize == 2 },
+		func(c *Case, want, got *Result) { sameOperand(c, 0, want, got) },
+	},
+}
+
+func always(*Case, *Result, *Result) bool { return true }
+
+// both makes a rule's action of one that is the same for each result.
+func both(f func(*Case, *Result)) func(*Case, *Result, *Result) {
+	return func(c *Case, want, got *Result) {
+		f(c, want)
+		f(c, got)
+	}
+}
+
+// ignoreUndefined makes equal, in both results of a case, what the manuals
+// leave undefined or to the implementation.
+func ignoreUndefined(c *Case, want, got *Result) {
+	for i := range rules {
+		if r := &rules[i]; r.when(c, want, got) {
+			r.ignore(c, want, got)
+		}
+	}
+}
+
+// undefinedFlags returns the flags that the instruction leaves undefined in this case.
+func undefinedFlags(c *Case) uint64 {
+	f := c.Inst.Enc.Flags()
+	u := uint64(f.Undefined)
+	switch c.Inst.Op {
+	case x86.ROL, x86.ROR, x86.RCL, x86.RCR, x86.SHL, x86.SHR, x86.SAR, x86.SHLD, x86.SHRD:
+		n := shiftCount(c)
+		switch {
+		case n == 0: // nothing changes
+			return 0
+		case n == 1:
+			u &^= x86.OF
+		case n > 8*int(c.Form.OpSize) && (c.Inst.Op == x86.SHL || c.Inst.Op == x86.SHR):
+			u |= x86.CF
+		}
+	}
+	return u
+}
+
+// shiftCount returns the masked count of a shift or rotate.
+func shiftCount(c *Case) int {
+	a := &c.Inst.Args[c.Inst.NArgs-1]
+	n := uint64(a.Imm)
+	if a.Kind == x86.KindReg {
+		n = c.Regs.GPR[x86.RCX]
+	}
+	if c.Form.OpSize == 8 {
+		return int(n & 63)
+	}
+	return int(n & 31)
+}
+
+// loadsSegment reports whether the instruction loads FS or GS.
+func loadsSegment(c *Case) bool {
+	switch c.Inst.Op {
+	case x86.MOVSEG, x86.POPSEG, x86.LFS, x86.LGS:
+		return true
+	}
+	return false
+}
+
+// usesMMX reports whether the instruction changes to MMX state.
+func usesMMX(c *Case) bool {
+	for i := range c.Inst.Args[:c.Inst.NArgs] {
+		if c.Inst.Args[i].Kind == x86.KindMMX {
+			return true
+		}
+	}
+	return c.Inst.Enc.Exc == x86.ExcMMX || c.Inst.Enc.Exc == x86.ExcMMXF
+}
+
+// isImage reports whether the instruction saves or restores x87 and vector state.
+func isImage(op x86.Op) bool { return op == x86.FXSAVE || op == x86.FXRSTOR || savesState(op) }
+
+// inParts reports whether processors access the instruction's memory in more
+// than one part, in an order of their own.
+func inParts(c *Case) bool {
+	switch c.Inst.Op {
+	case x86.IRET, x86.RETFAR, x86.FNSAVE, x86.FRSTOR, x86.FLDENV, x86.FNSTENV, x86.ENTER, x86.CALLFAR, x86.JMPFAR:
+		return true
+	}
+	return isImage(c.Inst.Op)
+}
+
+// approximates reports whether the instruction is an approximation.
+func approximates(op x86.Op) bool {
+	switch op {
+	case x86.RCPPS, x86.RCPSS, x86.RSQRTPS, x86.RSQRTSS, x86.VRCPPS, x86.VRCPSS, x86.VRSQRTPS, x86.VRSQRTSS:
+		return true
+	}
+	return false
+}
+
+// ignoreApproximation makes the lanes of the destination equal that are near enough.
+func ignoreApproximation(c *Case, want, got *Result) {
+	w, g := &want.Regs.Vec[c.Inst.Args[0].Reg&15], &got.Regs.Vec[c.Inst.Args[0].Reg&15]
+	for i := range w {
+		for shift := 0; shift < 64; shift += 32 {
+			x, y := uint32(w[i]>>shift), uint32(g[i]>>shift)
+			fx, fy := float64(math.Float32frombits(x)), float64(math.Float32frombits(y))
+			// Both may be off by the bound, in different directions.
+			if x != y && math.Abs(fx-fy) <= 2*1.5/4096*math.Abs(fx) {
+				g[i] = g[i]&^(0xffffffff<<shift) | uint64(x)<<shift
+			}
+		}
+	}
+}
+
+// sameBytes makes n bytes of memory equal.
+func sameBytes(va uint64, n int, want, got *Result) {
+	for i := range n {
+		if j, ok := at(va + uint64(i)); ok {
+			got.Mem[j] = want.Mem[j]
+		}
+	}
+}
+
+// sameOperand makes operand i equal.
+func sameOperand(c *Case, i int, want, got *Result) {
+	a := &c.Inst.Args[i]
+	switch a.Kind {
+	case x86.KindReg:
+		got.Regs.GPR[a.Reg&15] = want.Regs.GPR[a.Reg&15]
+	case x86.KindMem:
+		sameBytes(c.Operand, int(a.Size), want, got)
+	}
+}
