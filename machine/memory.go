@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pageSize is the granularity of guest memory, in bytes.
-const pageSize = 4096
-
 // memory is the guest's RAM and ROM. It implements [devices.Memory] for all of
 // RAM, and hands the same bytes to the processors as slots.
 type memory struct {

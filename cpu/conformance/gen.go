@@ -297,8 +297,8 @@ func (g *generator) redundant(code []byte) []byte {
 	if g.choice.Mem.Base == x86.RIPBase {
 		return code // the operand would move
 	}
-	if p == 0x66 && g.f.Enc.Size == x86.SizeF64 {
-		return code // near branches of 16 bits on AMD, ignored on Intel
+	if g.f.Enc.Size == x86.SizeF64 {
+		return code // 66 makes near branches of 16 bits on AMD, F2 and F3 change LOOPE; Intel ignores them
 	}
 	longer := append([]byte{p}, code...)
 	var in x86.Inst

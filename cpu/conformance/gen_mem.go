@@ -358,7 +358,9 @@ func (g *generator) direct(va uint64) error {
 // gather chooses the indices and the mask of a gather, with ea the address to be near.
 func (g *generator) gather(ea uint64) error {
 	r, c, m := &g.r, g.c, &g.choice.Mem
-	c.Regs.RFLAGS &^= x86.AC // not all processors check the alignment of a gather's elements
+	// Not all processors check the alignment of a gather's elements, and some
+	// take a single step's #DB before all are loaded.
+	c.Regs.RFLAGS &^= x86.AC | x86.TF
 	index := &c.Regs.Vec[m.Index]
 	mask := &c.Regs.Vec[c.Inst.Args[2].Reg]
 	wide := strings.Contains(g.f.Enc.Op.String(), "GATHERQ") // indices of 64 bits

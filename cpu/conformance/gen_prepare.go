@@ -35,6 +35,16 @@ func (g *generator) setArg(i int, v uint64) {
 // through a register then, which may be part of its address.
 func (g *generator) isMem(i int) bool { return g.c.Inst.Args[i].Kind == x86.KindMem }
 
+// lowStack makes the stack pointer one that the stack of a 32-bit code segment can have too.
+func (g *generator) lowStack() {
+	if p := &g.c.Regs.GPR[x86.RSP]; !g.addresses(x86.RSP) {
+		*p = uint64(uint32(*p))
+		if off := *p - highBase&0xffffffff; off < dataAll {
+			*p = dataBase + off
+		}
+	}
+}
+
 // codeAddress returns somewhere to jump to.
 func (g *generator) codeAddress() uint64 {
 	r := &g.r
@@ -102,6 +112,7 @@ func (g *generator) prepare() {
 			g.choice.Args[0].Reg = pick(r, selectors)
 		}
 		gpr[x86.RSP] = g.stack(true)
+		g.lowStack()
 	case x86.JMP, x86.CALL:
 		if k := c.Inst.Args[0].Kind; k == x86.KindReg || k == x86.KindMem {
 			g.setArg(0, g.codeAddress())

@@ -126,8 +126,11 @@ var rules = []rule{
 	{
 		"whether MASKMOVQ and MASKMOVDQU fault for bytes that they do not store (SDM vol. 2, MASKMOVDQU)",
 		func(c *Case, want, got *Result) bool {
-			return (c.Inst.Op == x86.MASKMOVQ || c.Inst.Op == x86.MASKMOVDQU) &&
-				(want.Fault.Vector == x86.VecPF || got.Fault.Vector == x86.VecPF)
+			switch c.Inst.Op {
+			case x86.MASKMOVQ, x86.MASKMOVDQU, x86.VMASKMOVDQU:
+				return memoryFault(c, want) || memoryFault(c, got)
+			}
+			return false
 		},
 		func(c *Case, want, got *Result) { *got = *want },
 	},
@@ -153,6 +156,36 @@ var rules = []rule{
 			got.Regs.RFLAGS &^= x86.ArithFlags
 			sameOperand(c, 0, want, got)
 		},
+	},
+	{
+		"whether unaligned accesses of more than 8 bytes raise #AC (SDM vol. 2, MOVUPS)",
+		func(c *Case, want, got *Result) bool {
+			a := memoryArg(c)
+			return a != nil && a.Size > 8 && (want.Fault.Vector == x86.VecAC) != (got.Fault.Vector == x86.VecAC)
+		},
+		func(c *Case, want, got *Result) { *got = *want },
+	},
+	{
+		"the order of page faults and alignment checks (SDM vol. 3, table 6-2: they are of one class)",
+		func(c *Case, want, got *Result) bool {
+			w, g := want.Fault.Vector, got.Fault.Vector
+			return w == x86.VecAC && g == x86.VecPF || w == x86.VecPF && g == x86.VecAC
+		},
+		func(c *Case, want, got *Result) { got.Fault = want.Fault },
+	},
+	{
+		"whether I/O permission is checked before the count of REP INS and OUTS is found to be 0",
+		func(c *Case, want, got *Result) bool {
+			return (c.Inst.Op == x86.INS || c.Inst.Op == x86.OUTS) && want.Fault.Vector == x86.VecGP && (c.Form.Rep || c.Form.Repne)
+		},
+		func(c *Case, want, got *Result) { *got = *want },
+	},
+	{
+		"RETF reads the outer stack before or after it has checked the code segment",
+		func(c *Case, want, got *Result) bool {
+			return c.Inst.Op == x86.RETFAR && want.Fault.Vector == x86.VecPF && got.Fault.Vector == x86.VecGP
+		},
+		func(c *Case, want, got *Result) { *got = *want },
 	},
 	{
 		"BSWAP of 16 bits (SDM vol. 2, BSWAP)",
@@ -230,6 +263,22 @@ func usesMMX(c *Case) bool {
 		}
 	}
 	return c.Inst.Enc.Exc == x86.ExcMMX || c.Inst.Enc.Exc == x86.ExcMMXF
+}
+
+// memoryFault reports whether a case ended with a fault of a memory access.
+func memoryFault(c *Case, r *Result) bool {
+	v := r.Fault.Vector
+	return r.Regs.RIP == c.Regs.RIP && (v == x86.VecPF || v == x86.VecGP || v == x86.VecAC || v == x86.VecSS)
+}
+
+// memoryArg returns the operand that is in memory, or nil.
+func memoryArg(c *Case) *x86.Arg {
+	for i := range c.Inst.Args[:c.Inst.NArgs] {
+		if a := &c.Inst.Args[i]; a.Kind == x86.KindMem {
+			return a
+		}
+	}
+	return nil
 }
 
 // isImage reports whether the instruction saves or restores x87 and vector state.

@@ -1,7 +1,6 @@
 package interp
 
 import (
-	"math/bits"
 	"sync/atomic"
 
 	"dfemu/cpu"
@@ -100,9 +99,6 @@ func (m *codeMap) take(page, set uint64) uint64 {
 	}
 	return p.And(^set) & set
 }
-
-// count returns the number of lines in a set.
-func (l lineSet) count() int { return bits.OnesCount64(l.mask) }
 
 // codeWritten is called after this processor wrote n bytes at phys, in one
 // page that holds code.

@@ -222,9 +222,3 @@ func (c *CPU) compile(in *x86.Inst, o *Op) (end bool) {
 
 // undefinedOp raises #UD.
 func undefinedOp(c *CPU, _ *Op) status { return c.ud() }
-
-// keep returns a copy of in that the op may hold on to.
-func keep(in *x86.Inst) *x86.Inst {
-	k := *in
-	return &k
-}

@@ -56,8 +56,6 @@ type Op struct {
 	start uint16 // offset of the first byte from the start of the block
 	next  uint16 // offset of the next instruction
 	imm   uint64
-
-	in *x86.Inst // the whole instruction, for handlers that ask for it in compile
 }
 
 // Registers beyond the sixteen.

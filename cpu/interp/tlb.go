@@ -147,56 +147,17 @@ func storeAt[T word](c *CPU, o *Op, va uint64, v T) bool {
 	return c.storeSlow(o, va, int(sizeOf[T]()), uint64(v), c.ctx)
 }
 
-// load128 and load256 read o's memory operand; align tells that it must be
+// load128 reads o's memory operand; align tells that it must be
 // aligned to its size (#GP otherwise).
 func (c *CPU) load128(o *Op, align bool) (v [2]uint64, ok bool) {
 	va, ok := c.address(o, 16, accRead)
 	if !ok || align && !c.aligned(va, 16) {
 		return v, false
 	}
-	if c.wholeCanonical(o, va, 16) {
-		if v[0], ok = loadAt[uint64](c, o, va); !ok {
-			return v, false
-		}
+	if v[0], ok = loadAt[uint64](c, o, va); ok {
 		v[1], ok = loadAt[uint64](c, o, va+8)
 	}
 	return v, ok
-}
-
-func (c *CPU) load256(o *Op, align bool) (v [4]uint64, ok bool) {
-	va, ok := c.address(o, 32, accRead)
-	if !ok || align && !c.aligned(va, 32) {
-		return v, false
-	}
-	for i := range v {
-		if v[i], ok = loadAt[uint64](c, o, va+8*uint64(i)); !ok {
-			return v, false
-		}
-	}
-	return v, true
-}
-
-// store128 and store256 write o's memory operand; either all of it or, on a
-// fault, nothing.
-func (c *CPU) store128(o *Op, v [2]uint64, align bool) bool {
-	va, ok := c.address(o, 16, accWrite)
-	if !ok || align && !c.aligned(va, 16) || !c.probe(o, va, 16, accWrite) {
-		return false
-	}
-	return storeAt(c, o, va, v[0]) && storeAt(c, o, va+8, v[1])
-}
-
-func (c *CPU) store256(o *Op, v [4]uint64, align bool) bool {
-	va, ok := c.address(o, 32, accWrite)
-	if !ok || align && !c.aligned(va, 32) || !c.probe(o, va, 32, accWrite) {
-		return false
-	}
-	for i := range v {
-		if !storeAt(c, o, va+8*uint64(i), v[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // aligned raises #GP(0) unless va is a multiple of n.

@@ -116,11 +116,19 @@ func (o *Op) quads() int {
 }
 
 // maskLoad reads the elements whose mask (the first source) is negative and clears the others.
-// It never faults on an element it does not read.
+// It never faults on an element it does not read, and never checks alignment.
 func maskLoad(c *CPU, o *Op) status {
 	if !c.avxReady() {
 		return stFault
 	}
+	ac := c.flags & x86.AC
+	c.flags &^= ac
+	st := c.loadMasked(o)
+	c.flags |= ac
+	return st
+}
+
+func (c *CPU) loadMasked(o *Op) status {
 	m := &c.s.Vec[o.aux&auxReg]
 	var d [4]uint64
 	n := uint64(o.size)
@@ -160,8 +168,16 @@ func maskMoveBytes(c *CPU, o *Op) status {
 	return c.storeMasked(o, &c.s.Vec[o.src&15], &c.s.Vec[o.dst&15], 1, 2)
 }
 
-// storeMasked writes the elements of v, of n bytes, whose mask in m is negative.
+// storeMasked writes the elements of v, of n bytes, whose mask in m is negative. It never checks alignment.
 func (c *CPU) storeMasked(o *Op, m, v *[4]uint64, n uint8, quads int) status {
+	ac := c.flags & x86.AC
+	c.flags &^= ac
+	st := c.storeElements(o, m, v, n, quads)
+	c.flags |= ac
+	return st
+}
+
+func (c *CPU) storeElements(o *Op, m, v *[4]uint64, n uint8, quads int) status {
 	for _, write := range [...]bool{false, true} {
 		for at := uint64(0); at < 8*uint64(quads); at += uint64(n) {
 			sh := 8 * (at & 7)

@@ -45,6 +45,9 @@ func (c *CPU) loadLane(o *Op) (v lane, ok bool) {
 
 // loadLaneAt reads 16 bytes at va that the TLB may not have.
 func (c *CPU) loadLaneAt(o *Op, va uint64) (v lane, ok bool) {
+	if !c.wholeCanonical(o, va, 16) {
+		return v, false
+	}
 	if v.lo, ok = loadAt[uint64](c, o, va); ok {
 		v.hi, ok = loadAt[uint64](c, o, c.after(va, 8))
 	}
@@ -62,6 +65,9 @@ func (c *CPU) loadLanes(o *Op) (l, h lane, ok bool) {
 		p := hostAt(e.host, va)
 		return lane{hostLoad[uint64](p), hostLoad[uint64](hostAdd(p, 8))},
 			lane{hostLoad[uint64](hostAdd(p, 16)), hostLoad[uint64](hostAdd(p, 24))}, true
+	}
+	if !c.wholeCanonical(o, va, 32) {
+		return l, h, false
 	}
 	if l, ok = c.loadLaneAt(o, va); ok {
 		h, ok = c.loadLaneAt(o, c.after(va, 16))
