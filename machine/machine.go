@@ -256,6 +256,7 @@ func (m *Machine) Stats() (s cpu.Stats) {
 		s.Instructions += t.Instructions
 		s.Exits += t.Exits
 		s.Blocks += t.Blocks
+		s.Interpreted += t.Interpreted
 	}
 	return s
 }

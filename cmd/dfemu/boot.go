@@ -62,7 +62,7 @@ Flags:
 	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt=…]`: if=virtio serial=S ro snapshot")
 	fl.StringArrayVar(&f.serial, "serial", nil, "COM1, then COM2 …: stdio file:F pty socket:F none")
 	fl.StringVar(&f.debugcon, "debugcon", "", "write ports 0xe9 and 0x402 to this file (- is stderr)")
-	fl.StringVar(&f.accel, "accel", "auto", "what executes the guest: auto, interp")
+	fl.StringVar(&f.accel, "accel", "auto", "what executes the guest: auto, kvm, interp")
 	fl.DurationVar(&f.timeout, "timeout", 0, "stop after this time, as 90s or 5m")
 	fl.BoolVar(&f.noReboot, "no-reboot", false, "end instead of resetting the machine")
 	fl.BoolVar(&f.snapshot, "snapshot", false, "discard all writes to disks at the end")

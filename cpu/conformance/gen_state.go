@@ -105,7 +105,8 @@ func (g *generator) x87() {
 	}
 	p.Tag = 0xff
 	if r.pct(35) {
-		p.Tag = uint8(r.u64()) | uint8(r.u64())
+		some := uint8(r.u64())
+		p.Tag = some | uint8(r.u64())
 	}
 	p.FIP = uint64(r.n(1 << 16))
 	p.FDP = uint64(r.n(1 << 16))
