@@ -34,6 +34,10 @@ func excludedForm(f *Form) string {
 		if f.OpSize == 8 {
 			return "AMD has no far pointers with an offset of 64 bits"
 		}
+	case x86.MOVSXD:
+		if f.OpSize == 2 && f.mem() {
+			return "MOVSXD of 16 bits reads 32 bits of memory on AMD, 16 on Intel"
+		}
 	case x86.NOP:
 		if f.Enc.Map == x86.Map0F && f.Enc.Code == 0x0d && !f.mem() {
 			return "AMD raises #UD for PREFETCH with a register, Intel does nothing"

@@ -175,7 +175,8 @@ func (g *generator) effective(va uint64) (ea uint64, err error) {
 		}
 		return va - *base, nil
 	}
-	ea = r.u64() & mask
+	// Not so near to the end that the operand goes on at offset 0: processors differ in that.
+	ea = r.u64() & (mask - 1024)
 	*base = va - ea
 	if compat {
 		*base &= 0xffffffff
@@ -260,6 +261,9 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	ea, err := g.effective(va)
 	if err != nil {
 		return err
+	}
+	if !canonical(ea+g.c.Operand-va) && canonical(g.c.Operand) {
+		return errPlace // the offset with the bit's, as in effective
 	}
 	if g.f.Enc.Attr&x86.Gather != 0 {
 		return g.gather(ea)
@@ -346,7 +350,11 @@ func (g *generator) direct(va uint64) error {
 	if g.f.AddrSize == 2 {
 		m.Disp = int64(int16(m.Disp))
 	}
-	*base = va - (origin+uint64(m.Disp))&mask
+	ea := (origin + uint64(m.Disp)) & mask
+	if mask-ea < 1024 {
+		return errPlace // as in effective
+	}
+	*base = va - ea
 	if g.f.Mode != x86.Mode64 {
 		*base &= 0xffffffff
 	} else if !canonical(*base) {

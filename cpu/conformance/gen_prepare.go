@@ -129,7 +129,7 @@ func (g *generator) prepare() {
 		}
 	case x86.MOVS, x86.CMPS, x86.STOS, x86.LODS, x86.SCAS, x86.INS, x86.OUTS:
 		g.prepareString()
-	case x86.FXRSTOR, x86.XRSTOR, x86.XSAVE, x86.XSAVEOPT, x86.XSAVEC, x86.LDMXCSR, x86.FLDCW, x86.FLDENV, x86.FRSTOR:
+	case x86.FXRSTOR, x86.XRSTOR, x86.XSAVE, x86.XSAVEOPT, x86.XSAVEC, x86.LDMXCSR, x86.VLDMXCSR, x86.FLDCW, x86.FLDENV, x86.FRSTOR:
 		g.prepareImage()
 	case x86.WRFSBASE, x86.WRGSBASE:
 		if r.pct(80) {
@@ -302,6 +302,8 @@ func (g *generator) prepareStack() {
 	case x86.RET:
 		g.pokeInt(sp, g.codeAddress(), size)
 	case x86.RETFAR:
+		g.lowStack()
+		sp = gpr[x86.RSP]
 		g.pokeInt(sp, g.codeAddress(), size)
 		g.pokeInt(sp+word, uint64(pick(r, selectors)), size)
 	case x86.IRET:
@@ -315,6 +317,8 @@ func (g *generator) prepareStack() {
 		if f.Mode == x86.Mode64 {
 			c.Regs.RFLAGS &^= x86.NT
 		}
+		g.lowStack()
+		sp = gpr[x86.RSP]
 		g.pokeInt(sp, g.codeAddress(), size)
 		g.pokeInt(sp+word, uint64(cs), size)
 		g.pokeInt(sp+2*word, flags, size)
@@ -350,10 +354,10 @@ func (g *generator) prepareImage() {
 	gpr := &c.Regs.GPR
 	mxcsr := r.u64() & 0xffff
 	if r.pct(8) {
-		mxcsr |= 1 << (16 + r.n(16)) &^ (1 << 17)
+		mxcsr |= 1 << (16 + r.n(16)) &^ (1 << 17) // AMD has a bit 17
 	}
 	switch c.Inst.Op {
-	case x86.LDMXCSR:
+	case x86.LDMXCSR, x86.VLDMXCSR:
 		g.pokeInt(va, mxcsr, 4)
 	case x86.FLDCW:
 		if r.pct(70) {

@@ -74,6 +74,9 @@ func writeState(b *strings.Builder, c *Case) {
 			fmt.Fprintf(b, "    ST%d = R%d %s\n", i, (top+i)&7, f80String(r.FPU.R[(top+i)&7]))
 		}
 	}
+	if i, ok := at(r.GPR[x86.RSP]); ok {
+		fmt.Fprintf(b, "    stack % x\n", c.Mem[i:min(i+40, len(c.Mem))])
+	}
 	if c.Operand != 0 {
 		fmt.Fprintf(b, "    operand at %#x", c.Operand)
 		if i, ok := at(c.Operand); ok {
