@@ -84,7 +84,9 @@ var rules = []rule{
 	},
 	{
 		"which part of an operand that is accessed in several faults first",
-		func(c *Case, want, got *Result) bool { return inParts(c) && memoryFault(c, want) && memoryFault(c, got) && crosses(c) },
+		func(c *Case, want, got *Result) bool {
+			return inParts(c) && memoryFault(c, want) && memoryFault(c, got) && crosses(c)
+		},
 		func(c *Case, want, got *Result) { got.Fault = want.Fault },
 	},
 	{
