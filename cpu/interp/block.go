@@ -25,9 +25,10 @@ const (
 )
 
 // block is a run of instructions decoded from one place in guest-physical
-// memory, which control enters only at its start. It belongs to one processor.
+// memory, which control enters only at its start. It may leave it by any
+// branch: conditional ones do not end a block. It belongs to one processor.
 type block struct {
-	ops  []Op
+	ops  []Op // followed by an op that returns stFall; see newOps
 	phys uint64
 	size uint64 // bytes
 	key  uint8
@@ -40,11 +41,6 @@ type block struct {
 	// instruction crosses into another page; otherwise 0.
 	phys2 uint64
 	code  []byte // the bytes it was decoded from
-
-	// link holds the blocks that follow: by falling through, and by the
-	// direct branch at the end. Only blocks of the same page are linked: they
-	// are there whenever this one is.
-	link [2]*block
 
 	next *block // in the bucket of the table
 }
@@ -117,6 +113,20 @@ func (b *block) kill() {
 		b.ops[i].fn = restart
 	}
 }
+
+// newOps returns a copy of ops with the op behind it that ends a block.
+func newOps(ops []Op) []Op {
+	all := make([]Op, len(ops)+1)
+	last := &all[copy(all, ops)]
+	*last = Op{fn: blockEnd}
+	if n := len(ops); n > 0 {
+		last.start, last.next, last.count = ops[n-1].next, ops[n-1].next, ops[n-1].count
+	}
+	return all[:len(ops)]
+}
+
+// blockEnd is reached when control falls through the end of a block.
+func blockEnd(*CPU, *Op) status { return stFall }
 
 // restart leaves a block that has changed under the processor.
 func restart(*CPU, *Op) status { return stRestart }

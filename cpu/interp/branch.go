@@ -26,6 +26,9 @@ func compileJump(c *CPU, in *x86.Inst, o *Op) bool {
 	if in.Op >= x86.JO && in.Op <= x86.JG {
 		cc := in.Op - x86.JO
 		o.aux = uint8(cc)
+		if flat {
+			o.fuse = fuseJump
+		}
 		switch {
 		case wide:
 			o.fn = jcc64Table[cc]

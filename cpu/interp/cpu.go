@@ -19,6 +19,7 @@ type CPU struct {
 	fcarry  uint64
 	rip     uint64 // of the next block; inside a block r[regRIP] counts
 	ctx     uint64 // the low bits of the tags that TLB entries must have
+	ipMask  uint64 // what bits of RIP there are
 	spMask  uint64 // what bits of RSP address the stack
 	icount  uint64
 	// pending has a bit for each thing to look at between two blocks. Any
@@ -166,7 +167,7 @@ func (c *CPU) modeChanged() {
 	if real || vm {
 		c.key |= keyReal
 	}
-	c.spMask = c.stackMask()
+	c.spMask, c.ipMask = c.stackMask(), c.ripMask()
 
 	ctx := uint64(ctxValid)
 	switch {

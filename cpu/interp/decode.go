@@ -73,7 +73,7 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 	if key&keySingle != 0 || src.host == nil {
 		limit = 1
 	}
-	at, ops := 0, 0
+	at, ops, instructions := 0, 0, uint8(0)
 	for ops < limit {
 		err := x86.Decode(c.mode, d.buf[at:n], &d.in)
 		if errors.Is(err, x86.ErrTruncated) {
@@ -112,15 +112,23 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 			o.bindMem(&d.in)
 		}
 		end := c.compile(&d.in, o)
+		instructions++
+		if ops > 0 && o.fuseWith(&d.ops[ops-1], d.in.Op) {
+			ops--
+			o = &d.ops[ops]
+		} else {
+			o.width = 1
+		}
+		o.count = instructions
 		ops++
 		if d.in.Op == x86.STI {
 			limit = min(limit, ops+1) // interrupts are looked at after the next instruction
 		}
-		if end {
+		if end && d.in.Ctl() != x86.CtlCond {
 			break
 		}
 	}
-	b.ops = append([]Op(nil), d.ops[:ops]...)
+	b.ops = newOps(d.ops[:ops])
 	b.size = uint64(at)
 	b.code = append([]byte(nil), d.buf[:at]...)
 	if at <= src.room {

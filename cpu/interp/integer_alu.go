@@ -58,17 +58,21 @@ func compileALU(in *x86.Inst, o *Op) bool {
 	case dst.Kind == x86.KindReg && src.Kind == x86.KindReg:
 		o.dst, o.src = regNum(dst), regNum(src)
 		o.fn = aluRRTable[o.aux][n]
+		o.setFuse(fuseRR)
 		if o.dst == o.src && (o.aux == aluXor || o.aux == aluSub) && o.size >= 4 {
 			o.fn = zeroReg
 		}
 	case dst.Kind == x86.KindReg && src.Kind == x86.KindImm:
 		o.dst, o.imm = regNum(dst), uint64(src.Imm)
 		o.fn = aluRITable[o.aux][n]
+		o.setFuse(fuseRI)
 	case dst.Kind == x86.KindReg:
 		o.dst = regNum(dst)
 		o.fn = aluRMTable[o.aux][n]
 		if o.legacy {
 			o.fn = bySize(o.size, aluRM[uint8], aluRM[uint16], aluRM[uint32], aluRM[uint64])
+		} else {
+			o.setFuse(fuseRM)
 		}
 	case src.Kind == x86.KindReg:
 		o.src = regNum(src)
@@ -79,6 +83,7 @@ func compileALU(in *x86.Inst, o *Op) bool {
 			o.fn = bySize(o.size, aluMR[uint8], aluMR[uint16], aluMR[uint32], aluMR[uint64])
 		default:
 			o.fn = aluMRTable[o.aux][n]
+			o.setFuse(fuseMR)
 		}
 	default:
 		o.imm = uint64(src.Imm)
@@ -89,6 +94,7 @@ func compileALU(in *x86.Inst, o *Op) bool {
 			o.fn = bySize(o.size, aluMI[uint8], aluMI[uint16], aluMI[uint32], aluMI[uint64])
 		default:
 			o.fn = aluMITable[o.aux][n]
+			o.setFuse(fuseMI)
 		}
 	}
 	return true

@@ -50,7 +50,7 @@ func modify[T word](c *CPU, o *Op, f func(T) T) (old T, ok bool) {
 // loadForStore reads the T at va, which is about to be written: a fault is one of the write.
 func loadForStore[T word](c *CPU, o *Op, va uint64) (T, bool) {
 	n := int(sizeOf[T]())
-	if c.ctx&ctxSlow != 0 && !c.checkAlign(va, n) {
+	if c.ctx&ctxSlow != 0 && (!c.wholeCanonical(o, va, n) || !c.checkAlign(va, n)) {
 		return 0, false
 	}
 	if !c.probe(o, va, n, accWrite) {

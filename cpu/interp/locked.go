@@ -25,7 +25,7 @@ func lockedAt[T word](c *CPU, o *Op, va uint64, f func(old T) T) (old T, ok bool
 		}
 	}
 	if c.ctx&ctxSlow != 0 {
-		if !c.checkAlign(va, int(n)) {
+		if !c.wholeCanonical(o, va, int(n)) || !c.checkAlign(va, int(n)) {
 			return 0, false
 		}
 		c.watch(va, int(n), accWrite)

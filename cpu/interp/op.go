@@ -13,6 +13,8 @@ const (
 	stTaken
 	// stBranch: the handler has set c.rip to anywhere.
 	stBranch
+	// stFall: the end of the block; see blockEnd.
+	stFall
 	// stEnd: done, but leave the block: what follows may have to be decoded,
 	// translated or interrupted differently. RIP becomes that of the next op.
 	stEnd
@@ -53,9 +55,18 @@ type Op struct {
 	// limits and types must be checked.
 	legacy bool
 
+	fuse  uint8  // what it may be fused with; see fuse.go
 	start uint16 // offset of the first byte from the start of the block
 	next  uint16 // offset of the next instruction
+	count uint8  // instructions in the block up to this one
+	width uint8  // how many of them this op stands for
 	imm   uint64
+	jump  uint64 // offset of the target of a fused branch
+
+	// link is the block that follows when the op is a direct branch that is
+	// taken. Only blocks of the same page are linked: they are there whenever
+	// this one is.
+	link *block
 }
 
 // Registers beyond the sixteen.

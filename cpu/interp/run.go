@@ -41,30 +41,22 @@ func (c *CPU) blocksFrom(b *block) status {
 		rip := c.rip
 		c.r[regRIP] = rip
 		c.cur = b
-		st, i := stNext, 0
-		ops := b.ops
-		for i = range ops {
-			o := &ops[i]
-			if st = o.fn(c, o); st != stNext {
-				break
-			}
+		o := &b.ops[0]
+		st := o.fn(c, o)
+		for st == stNext {
+			o = following(o)
+			st = o.fn(c, o)
 		}
-		c.icount += uint64(i + 1)
-		var next *block
-		var slot int
+		c.icount += uint64(o.count)
+		next := o.link
 		switch st {
-		case stNext:
-			c.rip = rip + b.size
-			if c.mode != x86.Mode64 {
-				c.rip &= 0xffffffff
-			}
-			next = b.link[0]
 		case stTaken:
-			next, slot = b.link[1], 1
+		case stFall:
+			c.rip = (rip + b.size) & c.ipMask
 		case stBranch:
-			slot = -1
+			next = nil
 		default:
-			c.stop(st, &ops[i])
+			c.stop(st, o)
 			return st
 		}
 		if c.pending.Load() != 0 {
@@ -74,9 +66,9 @@ func (c *CPU) blocksFrom(b *block) status {
 			if next = c.lookup(); next == nil {
 				return stFault
 			}
-			if slot >= 0 && (c.rip^rip)&pageMask == 0 && b.phys2 == 0 && next.phys2 == 0 &&
+			if st != stBranch && (c.rip^rip)&pageMask == 0 && b.phys2 == 0 && next.phys2 == 0 &&
 				next.seq == 0 && (c.mode == x86.Mode64 || c.segBase[x86.CS]&pageOffset == 0) {
-				b.link[slot] = next
+				o.link = next
 			}
 		}
 		b = next
@@ -88,7 +80,7 @@ func (c *CPU) stop(st status, o *Op) {
 	switch st {
 	case stRestart, stFault:
 		c.rip = c.ripOf(o)
-		c.icount--
+		c.icount -= uint64(o.width)
 	case stEnd, stTrap:
 		c.rip = c.nextRIP(o)
 	}

@@ -223,9 +223,6 @@ func (c *CPU) probe(o *Op, va uint64, n int, acc access) bool {
 	if !c.wholeCanonical(o, va, n) {
 		return false
 	}
-	if c.ctx&ctxSlow != 0 && (n <= 8 && n&(n-1) == 0 && !c.checkAlign(va, n) || n == 16 && !c.checkAlign(va, 8)) {
-		return false
-	}
 	if _, _, ok := c.translate(o, va, acc, c.ctx); !ok {
 		return false
 	}

@@ -69,6 +69,19 @@ func (c *CPU) simdDone(e *softfloat.Env) bool {
 	return c.simdRaised(e)
 }
 
+// simdStage ends one step of an instruction that computes in several. It reports whether
+// the next is to be done, that is, no unmasked exception was raised; then what was raised
+// stays raised whatever comes.
+func (c *CPU) simdStage(e *softfloat.Env) bool {
+	if e.Flags&^e.Masks != 0 {
+		return false
+	}
+	if c.fp.key == 0 {
+		c.s.MXCSR |= uint32(e.Flags)
+	}
+	return true
+}
+
 func (c *CPU) simdRaised(e *softfloat.Env) bool {
 	if c.fp.key != 0 {
 		c.s.MXCSR |= uint32(e.Flags)
@@ -139,6 +152,9 @@ func (c *CPU) fpHalf(o *Op) *[4]uint64 {
 func (c *CPU) fpLoad(o *Op, n int) *[4]uint64 {
 	va, ok := c.address(o, 8*n, accRead)
 	if !ok || o.imm&fpAligned != 0 && !c.aligned(va, 8*uint64(n)) {
+		return nil
+	}
+	if (va^(va+8*uint64(n)-1))&pageMask != 0 && !c.wholeCanonical(o, va, 8*n) {
 		return nil
 	}
 	for i := range n {

@@ -120,8 +120,8 @@ func addsubpd(c *CPU, o *Op) status {
 }
 
 // dpps multiplies the lanes that bits 4–7 of the immediate select, adds the
-// products pairwise, and puts the sum into the lanes of bits 0–3 (SDM vol. 2, DPPS). In an
-// unmasked exception of a product the sums do not take part.
+// products pairwise, and puts the sum into the lanes of bits 0–3 (SDM vol. 2, DPPS). After an
+// unmasked exception of one step the next ones do not take part.
 func dpps(c *CPU, o *Op) status {
 	if !c.fpReady(o) {
 		return stFault
@@ -140,11 +140,14 @@ func dpps(c *CPU, o *Op) status {
 		}
 	}
 	var r [4]uint64
-	if e.Flags&^e.Masks == 0 {
+	if c.simdStage(e) {
+		for i := range o.words() {
+			p[i] = e.Add32(p[2*i&7], p[(2*i+1)&7])
+		}
+	}
+	if c.simdStage(e) {
 		for i := 0; i < o.words(); i += 2 {
-			q := p[2*i&4 : 2*i&4+4 : 2*i&4+4]
-			lo := e.Add32(q[0], q[1])
-			sum := uint64(e.Add32(lo, e.Add32(q[2], q[3])))
+			sum := uint64(e.Add32(p[i&7], p[(i+1)&7]))
 			for j := range 4 {
 				if o.imm>>j&1 != 0 {
 					r[i&2+j>>1] |= sum << (32 * (j & 1))
@@ -176,7 +179,7 @@ func dppd(c *CPU, o *Op) status {
 		}
 	}
 	var r [4]uint64
-	if e.Flags&^e.Masks == 0 {
+	if c.simdStage(e) {
 		sum := e.Add64(p[0], p[1])
 		for i := range p {
 			if o.imm>>i&1 != 0 {

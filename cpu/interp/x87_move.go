@@ -114,7 +114,7 @@ func fld80(c *CPU, o *Op) status {
 		return stFault
 	}
 	va, ok := c.address(o, 10, accRead)
-	if !ok {
+	if !ok || (va^(va+9))&pageMask != 0 && !c.wholeCanonical(o, va, 10) {
 		return stFault
 	}
 	var v softfloat.F80
@@ -220,7 +220,7 @@ func (c *CPU) x87NoStore(o *Op, e *softfloat.Env, n uint8) bool {
 		return true
 	}
 	va, ok := c.address(o, int(n), accWrite)
-	return ok && c.probe(o, va, int(n), accWrite)
+	return ok && c.wholeCanonical(o, va, int(n)) && c.checkAlign(va, min(int(n), 8)) && c.probe(o, va, int(n), accWrite)
 }
 
 // x87Stored enters what a store raised into the status word and pops.

@@ -10,6 +10,7 @@ import (
 	"go/format"
 	"log"
 	"os"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -271,6 +272,87 @@ func j{{.Name}}32(c *CPU, o *Op) status {
 {{end}}
 `
 
+// forms are the operand forms of the comparisons that are fused with a jump: how a and b
+// are found, the general handler, and the sizes.
+var forms = []struct {
+	Name, Mem, A, B, Slow string
+	Cmp, Test             []int // bits
+}{
+	{"RR", "", "getReg[T](c, o.dst)", "getReg[T](c, o.src)", "", []int{8, 32, 64}, []int{8, 32, 64}},
+	{"RI", "", "getReg[T](c, o.dst)", "T(o.imm)", "", []int{8, 16, 32, 64}, []int{8, 32, 64}},
+	{"RM", "x", "getReg[T](c, o.dst)", "hostLoad[T](p)", "aluRM", []int{32, 64}, nil},
+	{"MR", "x", "hostLoad[T](p)", "getReg[T](c, o.src)", "aluMR", []int{8, 32, 64}, nil},
+	{"MI", "x", "hostLoad[T](p)", "T(o.imm)", "aluMI", []int{8, 32, 64}, []int{8, 32}},
+}
+
+const fuseText = `
+func {{.Name}}(c *CPU, o *Op) status {
+	{{- if .Mem}}
+	p := c.readable(c.ea(o), {{.S.Bytes}})
+	if p == nil {
+		if st := {{.Slow}}[{{.S.T}}](c, o); st != stNext {
+			return st
+		}
+		return c.jumpIf(o, {{.Lazy}})
+	}
+	{{- end}}
+	a, b := {{.A}}, {{.B}}
+	r := {{.O.Expr}}
+	{{- template "flags" .}}
+	if {{.Cond}} {
+		c.rip = (c.r[regRIP] + o.jump) & c.ipMask
+		return stTaken
+	}
+	return stNext
+}
+`
+
+// fused writes the handlers of comparisons fused with conditional jumps, and their table.
+func fused() {
+	t := template.Must(template.Must(tmpl.Clone()).New("fuse").Parse(fuseText))
+	var table bytes.Buffer
+	table.WriteString("\n// fuseTable has the handlers by Op.fuse and condition code; nil where there is none.\nvar fuseTable = [4 * fuseSize][16]handler{\n")
+	for _, f := range forms {
+		var b bytes.Buffer
+		for _, o := range []op{alu[7], alu[8]} {
+			bits, kind := f.Cmp, "fuse"+f.Name
+			if o.Name == "test" {
+				bits, kind = f.Test, kind+" | fuseTest"
+			}
+			for i, s := range sizes {
+				if !slices.Contains(bits, s.Bits) {
+					continue
+				}
+				fmt.Fprintf(&table, "%s | %d*fuseSize: {", kind, i)
+				for cc, c := range conds {
+					cond := c.Cmp
+					if o.Name == "test" {
+						cond = c.Test
+					}
+					if cond == "" {
+						continue
+					}
+					name := fmt.Sprintf("%s%s%dJ%s", o.Name, f.Name, s.Bits, c.Name)
+					fmt.Fprintf(&table, "%d: %s, ", cc, name)
+					typed := strings.NewReplacer("T(", s.T()+"(", "[T]", "["+s.T()+"]", "S(", "int"+fmt.Sprint(s.Bits)+"(")
+					data := struct {
+						O                                 op
+						S                                 size
+						Name, Mem, Slow, Lazy, A, B, Cond string
+					}{o, s, name, f.Mem, f.Slow, c.Expr, typed.Replace(f.A), typed.Replace(f.B), typed.Replace(cond)}
+					if err := t.Execute(&b, data); err != nil {
+						log.Fatal(err)
+					}
+				}
+				table.WriteString("},\n")
+			}
+		}
+		write("fuse_gen"+strings.ToLower(f.Name)+".go", b.Bytes())
+	}
+	table.WriteString("}\n")
+	write("fuse_gentable.go", table.Bytes())
+}
+
 var tmpl = template.Must(template.New("").Parse(common + aluText + condText))
 
 func main() {
@@ -297,6 +379,7 @@ func main() {
 	b.Reset()
 	tables(&b)
 	write("integer_gentable.go", b.Bytes())
+	fused()
 }
 
 func execute(b *bytes.Buffer, name string, o op, s size) {
