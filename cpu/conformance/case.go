@@ -21,7 +21,8 @@ type Case struct {
 	Seed, Index uint64 // what it was made from
 	Form        *Form
 	Code        []byte   // at Regs.RIP; within the code pages
-	Inst        x86.Inst // what x86.Decode makes of Code
+	Inst        x86.Inst // what x86.Decode makes of the start of Code
+	Tail        x86.Op   // the instruction after it that tests its flags, if there is one
 	Regs        Regs
 	Mem         Memory
 	// Operand is the linear address of the explicit memory operand, if there is one.

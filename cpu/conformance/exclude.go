@@ -38,6 +38,10 @@ func excludedForm(f *Form) string {
 		if f.OpSize == 2 && f.mem() {
 			return "MOVSXD of 16 bits reads 32 bits of memory on AMD, 16 on Intel"
 		}
+	case x86.VPINSRD, x86.VPEXTRD:
+		if f.Mode != x86.Mode64 && f.Enc.W == x86.W1 {
+			return "VPINSRD and VPEXTRD with VEX.W outside 64-bit mode: #UD on AMD, ignored on Intel"
+		}
 	case x86.NOP:
 		if f.Enc.Map == x86.Map0F && f.Enc.Code == 0x0d && !f.mem() {
 			return "AMD raises #UD for PREFETCH with a register, Intel does nothing"

@@ -123,7 +123,9 @@ func variants(f Form, implied bool) []Form {
 	}
 	fixed := f.Enc.Attr&(x86.OnlyAS16|x86.OnlyAS32|x86.OnlyAS64) != 0
 	if !fixed && (f.mem() || implied || countsByAddress(f.Enc.Op)) {
-		add(func(v *Form) { v.AddrSize = short })
+		if short != 2 || !f.mem() && !override { // without a segment's base, 16 bits reach nothing that is mapped
+			add(func(v *Form) { v.AddrSize = short })
+		}
 		if override {
 			add(func(v *Form) { v.AddrSize, v.Seg = short, x86.GS })
 		}

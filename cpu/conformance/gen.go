@@ -10,9 +10,10 @@ import (
 
 // generator makes cases. It belongs to one goroutine.
 type generator struct {
-	seed uint64
-	rows []rowForms
-	only string
+	seed  uint64
+	rows  []rowForms
+	only  string
+	tails map[x86.Op]*x86.Enc // see tail
 
 	r      rng
 	f      *Form
@@ -88,8 +89,59 @@ func (g *generator) try() error {
 	if err := x86.Decode(g.f.Mode, code, &c.Inst); err != nil {
 		return err
 	}
-	c.Code = append(c.code[:0], code...)
+	c.Code = append(append(c.code[:0], code...), g.tail()...)
 	return nil
+}
+
+// tail returns, for some instructions that write flags, one that tests them:
+// processors in software combine the two, or compute flags no earlier than they are needed.
+func (g *generator) tail() []byte {
+	r, c := &g.r, g.c
+	f := c.Inst.Enc.Flags()
+	if f.Written == 0 || c.Step() || c.Inst.EndsBlock() || !r.pct(40) {
+		return nil
+	}
+	var e *x86.Enc
+	choice := x86.Choice{Mode: g.f.Mode}
+	for range 8 {
+		cc := x86.Op(r.n(16))
+		op := pick(r, []x86.Op{x86.JO + cc, x86.JO + cc, x86.JO + cc, x86.SETO + cc, x86.CMOVO + cc, x86.ADC, x86.SBB, x86.RCL, x86.LAHF, x86.CMC})
+		e = g.tails[op]
+		if e != nil && uint64(e.Flags().Tested)&undefinedFlags(c) == 0 {
+			break
+		}
+		e = nil
+	}
+	if e == nil {
+		return nil
+	}
+	for i := range choice.Args {
+		choice.Args[i] = x86.Arg{Kind: e.Args[i].Info().Kind, Reg: uint16(r.n(4)), Imm: int64(r.n(64))}
+	}
+	choice.Mem = x86.Mem{Seg: x86.DS, Base: x86.NoReg, Index: x86.NoReg}
+	code, err := x86.Encode(e, choice)
+	if err != nil {
+		return nil
+	}
+	c.Tail = e.Op
+	return code
+}
+
+// tailRows returns the rows that tail chooses from: the short forms with registers.
+func tailRows(mode x86.Mode) map[x86.Op]*x86.Enc {
+	all := x86.Encodings()
+	rows := map[x86.Op]*x86.Enc{}
+	for i := range all {
+		e := &all[i]
+		_, cond := e.Op.Cond()
+		switch {
+		case !e.ValidIn(mode) || rows[e.Op] != nil:
+		case cond, e.Op == x86.ADC || e.Op == x86.SBB || e.Op == x86.LAHF || e.Op == x86.CMC,
+			e.Op == x86.RCL && e.Args[1] == x86.One:
+			rows[e.Op] = e
+		}
+	}
+	return rows
 }
 
 // choose fills in g.choice with random operands and encodes it.

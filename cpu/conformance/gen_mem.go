@@ -248,6 +248,9 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	c.Operand = va
 	g.fillAt(va, size)
 	if off := g.bitOffset(); off != 0 {
+		if g.addresses(c.Inst.Args[1].Reg) && g.segmentOf(m.Seg) != nil {
+			return errPlace // the address depends on itself
+		}
 		va -= off
 	}
 	if s == x86.Ob || s == x86.Ov {
@@ -306,6 +309,9 @@ func (g *generator) bitOffset() uint64 {
 	}
 	if g.r.pct(60) { // not too far
 		c.Regs.GPR[b.Reg] = uint64(int64(g.r.u64()) >> (44 + g.r.n(19)))
+		if g.f.Mode != x86.Mode64 {
+			c.Regs.GPR[b.Reg] &= 0xffffffff
+		}
 	}
 	v := int64(c.Regs.GPR[b.Reg])
 	switch g.f.OpSize {

@@ -31,7 +31,11 @@ func (m *Mismatch) Summary() string {
 func (m *Mismatch) String() string {
 	var b strings.Builder
 	c := m.Case
-	fmt.Fprintf(&b, "%v\n  bytes % x at %#x, form %v\n", &c.Inst, c.Code, c.Regs.RIP, c.Form)
+	fmt.Fprintf(&b, "%v", &c.Inst)
+	if c.Tail != 0 {
+		fmt.Fprintf(&b, ", then %v", c.Tail)
+	}
+	fmt.Fprintf(&b, "\n  bytes % x at %#x, form %v\n", c.Code, c.Regs.RIP, c.Form)
 	for _, d := range m.Diffs {
 		fmt.Fprintf(&b, "  %-12s host %s\n  %-12s here %s\n", d.What, d.Want, "", d.Got)
 	}

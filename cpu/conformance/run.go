@@ -163,7 +163,7 @@ func (s *run) worker(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, subject.Close()) }()
-	g := &generator{seed: s.cfg.Seed, rows: s.rows, only: strings.Join(s.cfg.Only, ",")}
+	g := &generator{seed: s.cfg.Seed, rows: s.rows, only: strings.Join(s.cfg.Only, ","), tails: tailRows(s.cfg.Mode)}
 	cases := make([]Case, MaxBatch)
 	want, got := make([]Result, MaxBatch), make([]Result, MaxBatch)
 	for ctx.Err() == nil {

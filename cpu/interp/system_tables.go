@@ -422,7 +422,7 @@ func arpl(c *CPU, o *Op) status {
 		}
 		return stNext
 	}
-	v, ok := loadW[uint16](c, o)
+	v, ok := load[uint16](c, o)
 	if !ok {
 		return stFault
 	}

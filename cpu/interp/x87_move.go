@@ -114,7 +114,7 @@ func fld80(c *CPU, o *Op) status {
 		return stFault
 	}
 	va, ok := c.address(o, 10, accRead)
-	if !ok || (va^(va+9))&pageMask != 0 && !c.wholeCanonical(o, va, 10) {
+	if !ok {
 		return stFault
 	}
 	var v softfloat.F80

@@ -22,8 +22,9 @@ type Identity struct {
 // A Function is one PCI function: a device model's configuration space and its
 // connections to the bus. See the package comment for its concurrency.
 type Function struct {
-	name string
-	pin  uint8
+	name  string
+	pin   uint8
+	probe devices.Probe
 
 	mu    sync.Mutex // guards what follows, except fields that say otherwise
 	cfg   [ConfigSize]byte
@@ -104,6 +105,10 @@ func (f *Function) fail(format string, a ...any) {
 		f.err = fmt.Errorf("pci function %s: %s", f.name, fmt.Sprintf(format, a...))
 	}
 }
+
+// Probe is the function's connection to traces, strict checks and faults. The
+// function itself reports interrupts on it; the device reports the rest.
+func (f *Function) Probe() *devices.Probe { return &f.probe }
 
 // Name is the name given at construction.
 func (f *Function) Name() string { return f.name }

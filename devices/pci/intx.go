@@ -63,6 +63,9 @@ func (f *Function) driveINTx() {
 		return
 	}
 	f.out = out
+	if f.probe.Wants(devices.ClassInterrupt) {
+		f.probe.Interrupt(devices.Interrupt{Vector: -1, Level: out})
+	}
 	at.bus.setINTx(int(at.devfn>>3), int(f.pin-1), out)
 }
 
@@ -91,6 +94,12 @@ func (f *Function) Raise(vector int) {
 
 // Lower releases the INTx pin.
 func (f *Function) Lower() { f.INTx().Set(false) }
+
+func (f *Function) reportMessage(vector int) {
+	if f.probe.Wants(devices.ClassInterrupt) {
+		f.probe.Interrupt(devices.Interrupt{Vector: vector})
+	}
+}
 
 // sendMSI issues the memory write that is an interrupt message. The caller may
 // hold mu.

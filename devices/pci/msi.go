@@ -107,6 +107,7 @@ func (m *MSI) send(vector int) {
 	data := m.f.get(m.data(), 2)
 	// The function varies the low bits that the guest granted.
 	data = data&^uint32(m.granted()-1) | uint32(vector)
+	m.f.reportMessage(vector)
 	m.f.sendMSI(addr, data)
 }
 

@@ -104,6 +104,7 @@ func (m *MSIX) masked(v int) bool { return m.maskAll || m.table[v*msixEntry+12]&
 func (m *MSIX) send(v int) {
 	e := m.table[v*msixEntry:]
 	m.pending[v/64] &^= 1 << (v % 64)
+	m.f.reportMessage(v)
 	m.f.sendMSI(binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint32(e[8:]))
 }
 
