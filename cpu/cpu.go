@@ -65,6 +65,9 @@ type Config struct {
 	NewBus   func(id int) Bus
 	// TSCHz is the frequency of the guest's time-stamp counter.
 	TSCHz uint64
+	// LA57 makes processors announce 5-level paging, if they have it. It costs
+	// guests that use it a level in each walk.
+	LA57 bool
 	// Logf reports what a person debugging a guest wants to know: undefined
 	// instructions, unknown MSRs. It may be nil.
 	Logf func(format string, args ...any)

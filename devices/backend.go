@@ -25,6 +25,65 @@ type Block interface {
 	WriteZeroes(off, n int64, unmap bool) error
 }
 
+// VectorBlock is a [Block] that moves several buffers in one request. Wrappers
+// that cannot say at compile time what they wrap implement it always, buffer by
+// buffer if need be.
+type VectorBlock interface {
+	// ReadVAt fills all of bufs from byte off on, or returns an error.
+	ReadVAt(bufs [][]byte, off int64) error
+	// WriteVAt stores all of bufs from byte off on, or returns an error.
+	WriteVAt(bufs [][]byte, off int64) error
+}
+
+// FUABlock is a [Block] that can make one write durable without making all the
+// others durable too (Force Unit Access).
+type FUABlock interface {
+	// WriteFUA is WriteAt whose data survives a loss of power once it returns
+	// without error. It says nothing about other writes.
+	WriteFUA(p []byte, off int64) (int, error)
+}
+
+// BlockRequest is one transfer handed to an [AsyncBlock]. The store owns it and
+// its buffers until it calls Done.
+type BlockRequest struct {
+	// Write tells the direction: true stores Bufs, false fills them.
+	Write bool
+	// Off is where the transfer starts, in bytes.
+	Off int64
+	// Bufs are transferred one after another; together at least one byte.
+	Bufs [][]byte
+	// Done is called once, from any goroutine, also from inside Submit. It
+	// must not wait for other requests.
+	Done func(error)
+}
+
+// AsyncBlock is a [Block] that takes many transfers at once without a goroutine
+// for each.
+type AsyncBlock interface {
+	// Submit starts the requests and returns without waiting for the disk.
+	// They complete in any order. Requests that were submitted before Close
+	// are completed before it returns.
+	Submit(reqs []*BlockRequest)
+}
+
+// Extent is a range of a store with one allocation state.
+type Extent struct {
+	// Off and Len are in bytes.
+	Off, Len int64
+	// Zero tells that the range reads as zeroes, without reading it.
+	Zero bool
+	// Allocated tells that this store, not one below it, has room for it.
+	Allocated bool
+}
+
+// ExtentBlock is a [Block] that knows which of its ranges have content.
+type ExtentBlock interface {
+	// Extents calls f for consecutive extents that cover [off, off+n), in
+	// order, until f returns false. A store that does not know about a range
+	// reports it as allocated and not zero.
+	Extents(off, n int64, f func(Extent) bool) error
+}
+
 // Receiver is a device that takes characters from the host (a UART, a virtio
 // console). Receive takes as many bytes of p as the device has room for and
 // returns their number without waiting. When it took fewer than len(p), the

@@ -7,11 +7,12 @@ import (
 
 	"dfemu/cpu"
 	"dfemu/cpu/interp"
+	"dfemu/cpu/jit"
 	"dfemu/cpu/kvm"
 )
 
 // accelerators are the words that Config.Accel takes.
-var accelerators = []string{"auto", "kvm", "interp"}
+var accelerators = []string{"auto", "kvm", "jit", "interp"}
 
 // checkAccel refuses a word that is none of accelerators.
 func checkAccel(name string) error {
@@ -43,6 +44,9 @@ func newAccel(name string, cfg cpu.Config, logf func(string, ...any)) (cpu.Accel
 	if name == "kvm" {
 		cfg.TSCHz = 0 // the host's: not every host can scale it
 		return kvm.New(cfg)
+	}
+	if name == "jit" {
+		return jit.New(cfg)
 	}
 	acc, err := interp.New(cfg)
 	if err != nil {

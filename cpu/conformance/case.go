@@ -29,7 +29,7 @@ type Case struct {
 	Operand uint64
 
 	code [32]byte
-	only string // Config.Only, for the report
+	only string // what selection returns, for the report
 }
 
 // Step reports whether the instruction runs under the trap flag: the case then

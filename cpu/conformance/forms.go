@@ -29,7 +29,7 @@ func (s Shape) String() string {
 // Form is one way to encode a row of the opcode table, but for the numbers of
 // registers and the values of immediates and displacements.
 type Form struct {
-	ID       int // index in the list of all forms
+	ID       int // index in the list of all forms of a run
 	Enc      *x86.Enc
 	Mode     x86.Mode
 	OpSize   uint8
@@ -45,25 +45,28 @@ type Form struct {
 // mem reports whether the ModRM operand is memory.
 func (f *Form) mem() bool { return f.Shape != ShapeNone }
 
-// rowForms is a row with its forms.
+// rowForms is a row with its forms in one mode.
 type rowForms struct {
 	enc   *x86.Enc
+	mode  x86.Mode
 	forms []Form
 }
 
-// listForms returns the forms of the rows that filter lets through, which are
-// those that can be encoded at all.
+// listForms returns the forms of the rows that filter lets through in each of
+// the modes, which are those that can be encoded at all.
 // leftOut counts the forms that excludedForm names.
-func listForms(mode x86.Mode, filter func(*x86.Enc) bool, leftOut map[string]int) []rowForms {
+func listForms(modes []x86.Mode, filter func(*x86.Enc, x86.Mode) bool, leftOut map[string]int) []rowForms {
 	all := x86.Encodings()
 	var rows []rowForms
-	for i := range all {
-		e := &all[i]
-		if !e.ValidIn(mode) || !filter(e) {
-			continue
-		}
-		if forms := formsOf(e, mode, leftOut); len(forms) > 0 {
-			rows = append(rows, rowForms{e, forms})
+	for _, mode := range modes {
+		for i := range all {
+			e := &all[i]
+			if !e.ValidIn(mode) || !filter(e, mode) {
+				continue
+			}
+			if forms := formsOf(e, mode, leftOut); len(forms) > 0 {
+				rows = append(rows, rowForms{e, mode, forms})
+			}
 		}
 	}
 	id := 0

@@ -13,7 +13,7 @@ type generator struct {
 	seed  uint64
 	rows  []rowForms
 	only  string
-	tails map[x86.Op]*x86.Enc // see tail
+	tails [3]map[x86.Op]*x86.Enc // by mode; see tail
 
 	r      rng
 	f      *Form
@@ -106,7 +106,7 @@ func (g *generator) tail() []byte {
 	for range 8 {
 		cc := x86.Op(r.n(16))
 		op := pick(r, []x86.Op{x86.JO + cc, x86.JO + cc, x86.JO + cc, x86.SETO + cc, x86.CMOVO + cc, x86.ADC, x86.SBB, x86.RCL, x86.LAHF, x86.CMC})
-		e = g.tails[op]
+		e = g.tails[g.f.Mode][op]
 		if e != nil && uint64(e.Flags().Tested)&undefinedFlags(c) == 0 {
 			break
 		}

@@ -247,12 +247,11 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	}
 	c.Operand = va
 	g.fillAt(va, size)
-	if off := g.bitOffset(); off != 0 {
-		if g.addresses(c.Inst.Args[1].Reg) && g.segmentOf(m.Seg) != nil {
-			return errPlace // the address depends on itself
-		}
-		va -= off
+	off, byRegister := g.bitOffset()
+	if byRegister && g.addresses(c.Inst.Args[1].Reg) && g.segmentOf(m.Seg) != nil {
+		return errPlace // the address depends on itself
 	}
+	va -= off
 	if s == x86.Ob || s == x86.Ov {
 		ea, err := g.effective(va)
 		m.Disp = int64(ea)
@@ -269,6 +268,9 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 		return errPlace // the offset with the bit's, as in effective
 	}
 	if g.f.Enc.Attr&x86.Gather != 0 {
+		if !canonical(va) && g.segmentOf(m.Seg) != nil {
+			return errPlace // elements near it, as in effective
+		}
 		return g.gather(ea)
 	}
 	mask := g.addressMask()
@@ -295,17 +297,18 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	return nil
 }
 
-// bitOffset returns how far from its address BT and the like with a register access memory.
-func (g *generator) bitOffset() uint64 {
+// bitOffset returns how far from its address BT and the like with a register
+// access memory, and whether the instruction is one of them.
+func (g *generator) bitOffset() (off uint64, ok bool) {
 	c := g.c
 	switch c.Inst.Op {
 	case x86.BT, x86.BTS, x86.BTR, x86.BTC:
 	default:
-		return 0
+		return 0, false
 	}
 	b := &c.Inst.Args[1]
 	if b.Kind != x86.KindReg {
-		return 0
+		return 0, false
 	}
 	if g.r.pct(60) { // not too far
 		c.Regs.GPR[b.Reg] = uint64(int64(g.r.u64()) >> (44 + g.r.n(19)))
@@ -316,11 +319,11 @@ func (g *generator) bitOffset() uint64 {
 	v := int64(c.Regs.GPR[b.Reg])
 	switch g.f.OpSize {
 	case 2:
-		return uint64(int64(int16(v)) >> 4 * 2)
+		return uint64(int64(int16(v)) >> 4 * 2), true
 	case 4:
-		return uint64(int64(int32(v)) >> 5 * 4)
+		return uint64(int64(int32(v)) >> 5 * 4), true
 	}
-	return uint64(v >> 6 * 8)
+	return uint64(v >> 6 * 8), true
 }
 
 // direct places an operand whose address is in the instruction.

@@ -24,7 +24,7 @@ func (m *Mismatch) Summary() string {
 		}
 		what = append(what, name)
 	}
-	return fmt.Sprintf("%v: %s", m.Case.Inst.Op, strings.Join(what, ", "))
+	return fmt.Sprintf("%s: %v: %s", m.Subject, m.Case.Inst.Op, strings.Join(what, ", "))
 }
 
 // String shows the case and both results in full.
@@ -42,14 +42,7 @@ func (m *Mismatch) String() string {
 	fmt.Fprintf(&b, "  host ends with %v at %#x, here with %v at %#x\n", m.Want.Fault, m.Want.Regs.RIP, m.Got.Fault, m.Got.Regs.RIP)
 	b.WriteString("  before:\n")
 	writeState(&b, c)
-	only := ""
-	if c.only != "" {
-		only = " --only " + c.only
-	}
-	if c.Form.Mode != x86.Mode64 {
-		only += " --compat"
-	}
-	fmt.Fprintf(&b, "  again: dfemu conformance --seed %d --first %d --cases 1%s\n", c.Seed, c.Index, only)
+	fmt.Fprintf(&b, "  again: dfemu conformance --seed %d --first %d --cases 1%s --subject %s\n", c.Seed, c.Index, c.only, m.Subject)
 	return b.String()
 }
 
@@ -93,15 +86,21 @@ func writeState(b *strings.Builder, c *Case) {
 // String is the result for people, one fact a line.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "opcodes     %d of %d rows of the opcode table\n", r.Rows, r.RowsTotal)
-	fmt.Fprintf(&b, "forms       %d of %d (opcode × operand form × size × prefixes)\n", r.Forms, r.FormsTotal)
-	fmt.Fprintf(&b, "cases       %d, of which %d fault\n", r.Cases, r.Faults)
+	for _, c := range r.Coverage {
+		fmt.Fprintf(&b, "opcodes     %d of %d rows of the opcode table in %d-bit mode\n", c.Rows, c.RowsTotal, 16<<c.Mode)
+		fmt.Fprintf(&b, "forms       %d of %d (opcode × operand form × size × prefixes)\n", c.Forms, c.FormsTotal)
+	}
+	fmt.Fprintf(&b, "subjects    %s\n", strings.Join(r.Subjects, ", "))
+	fmt.Fprintf(&b, "cases       %d, of which %d fault, and %d have a second instruction that tests the flags\n", r.Cases, r.Faults, r.Tails)
 	fmt.Fprintf(&b, "mismatches  %d\n", r.Mismatches)
 	if r.Unstable > 0 {
 		fmt.Fprintf(&b, "unstable    %d (the host came to two different results)\n", r.Unstable)
 	}
 	rate := float64(r.Cases) / r.Elapsed.Seconds()
 	fmt.Fprintf(&b, "elapsed     %.1f s, %.0f cases a second\n", r.Elapsed.Seconds(), rate)
+	for _, why := range slices.Sorted(maps.Keys(r.Masked)) {
+		fmt.Fprintf(&b, "masked      %d cases: %s\n", r.Masked[why], why)
+	}
 	for _, why := range slices.Sorted(maps.Keys(r.Excluded)) {
 		fmt.Fprintf(&b, "left out    %d rows: %s\n", r.Excluded[why], why)
 	}

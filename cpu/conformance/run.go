@@ -22,34 +22,56 @@ type Config struct {
 	// Only restricts the run to mnemonics and CPUID features (as /proc/cpuinfo
 	// spells them). It changes what the cases' numbers mean.
 	Only []string
-	// Mode is x86.Mode64, or x86.Mode32 for compatibility mode.
-	Mode x86.Mode
-	// Subject makes the processors that are compared with the host's.
-	Subject func(cpu.Config) (cpu.Accelerator, error)
+	// Modes are x86.Mode64 and x86.Mode32, which is compatibility mode; nil
+	// is both. They change what the cases' numbers mean.
+	Modes []x86.Mode
+	// Subjects are what is compared with the host's processor; each runs all cases.
+	Subjects []Subject
 	// Mismatch is told of each case that came out different. Calls are not concurrent.
 	Mismatch func(*Mismatch)
 	// MaxMismatches ends the run early; 0 is no limit.
 	MaxMismatches int
 }
 
+// Subject is an implementation of a processor under test.
+type Subject struct {
+	Name string // for reports
+	// New makes a machine: its processor 0 runs the cases. It has to see
+	// memory that Invalidate was called for, and to return from Run soon
+	// after a Kick out of a port write.
+	New func(cpu.Config) (cpu.Accelerator, error)
+}
+
 // Mismatch is a case that came out different.
 type Mismatch struct {
+	Subject   string
 	Case      *Case
 	Want, Got *Result
 	Diffs     []Diff
 }
 
-// Report is what a run has covered.
-type Report struct {
+// Coverage is how much of the opcode table a run has covered in one mode.
+type Coverage struct {
+	Mode              x86.Mode
 	Rows, RowsTotal   int // rows of the opcode table run, and those that exist in the mode
 	Forms, FormsTotal int // forms run, and those of these rows
-	Cases             uint64
-	Faults            uint64 // cases in which the instruction raised an exception
-	Mismatches        int
-	Unstable          int // cases with two different results on the host itself
-	Elapsed           time.Duration
-	Excluded          map[string]int // rows left out, by reason
-	ExcludedForms     map[string]int // forms of other rows left out, by reason
+}
+
+// Report is what a run has covered.
+type Report struct {
+	Coverage   []Coverage
+	Subjects   []string
+	Cases      uint64 // cases made; each ran on the host and on all subjects
+	Faults     uint64 // those in which the instruction raised an exception
+	Tails      uint64 // those in which a second instruction tests the flags of the first
+	Mismatches int
+	Unstable   int // cases with two different results on the host itself
+	// Masked counts the cases in which something differed that the manuals
+	// leave open, by the reason.
+	Masked        map[string]uint64
+	Elapsed       time.Duration
+	Excluded      map[string]int // rows left out, by reason
+	ExcludedForms map[string]int // forms of other rows left out, by reason
 }
 
 // Run compares the host with another processor. It returns an error when the
@@ -60,18 +82,31 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	rep := &Report{Excluded: map[string]int{}, ExcludedForms: map[string]int{}}
+	if len(cfg.Modes) == 0 {
+		cfg.Modes = []x86.Mode{x86.Mode64, x86.Mode32}
+	}
+	rep := &Report{Excluded: map[string]int{}, ExcludedForms: map[string]int{}, Masked: map[string]uint64{}}
+	for _, s := range cfg.Subjects {
+		rep.Subjects = append(rep.Subjects, s.Name)
+	}
+	for _, m := range cfg.Modes {
+		rep.Coverage = append(rep.Coverage, Coverage{Mode: m})
+	}
 	rows := selectRows(&cfg, host, rep)
+	if len(cfg.Subjects) == 0 {
+		return nil, errors.New("conformance: there is no subject to compare with the host")
+	}
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("conformance: no instruction of the table is %s", strings.Join(cfg.Only, " or "))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &run{cfg: cfg, rows: rows, rep: rep, cancel: cancel}
+	total := 0
 	for i := range rows {
-		rep.FormsTotal += len(rows[i].forms)
+		total += len(rows[i].forms)
 	}
-	s.seen = make([]atomic.Bool, rep.FormsTotal)
+	s.seen = make([]atomic.Bool, total)
 	var wg sync.WaitGroup
 	errs := make([]error, max(cfg.Workers, 1))
 	for i := range errs {
@@ -84,29 +119,30 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	wg.Wait()
 	for i := range rows {
 		hit := false
+		cov := rep.coverage(rows[i].mode)
+		cov.FormsTotal += len(rows[i].forms)
 		for j := range rows[i].forms {
 			if s.seen[rows[i].forms[j].ID].Load() {
-				rep.Forms++
+				cov.Forms++
 				hit = true
 			}
 		}
 		if hit {
-			rep.Rows++
+			cov.Rows++
 		}
 	}
-	rep.Cases, rep.Faults = s.done.Load(), s.faults.Load()
+	rep.Cases, rep.Faults, rep.Tails = s.done.Load(), s.faults.Load(), s.tails.Load()
 	rep.Elapsed = time.Since(start)
 	return rep, errors.Join(errs...)
 }
 
 // selectRows returns the rows that can be run, and counts those that cannot.
 func selectRows(cfg *Config, host x86.FeatureSet, rep *Report) []rowForms {
-	return listForms(cfg.Mode, func(e *x86.Enc) bool {
-		rep.RowsTotal++
+	return listForms(cfg.Modes, func(e *x86.Enc, mode x86.Mode) bool {
 		if !wanted(e, cfg.Only) {
-			rep.RowsTotal--
 			return false
 		}
+		rep.coverage(mode).RowsTotal++
 		if why, ok := excluded[e.Op]; ok {
 			rep.Excluded[why]++
 			return false
@@ -117,6 +153,16 @@ func selectRows(cfg *Config, host x86.FeatureSet, rep *Report) []rowForms {
 		}
 		return true
 	}, rep.ExcludedForms)
+}
+
+// coverage returns the entry of a mode.
+func (r *Report) coverage(mode x86.Mode) *Coverage {
+	for i := range r.Coverage {
+		if r.Coverage[i].Mode == mode {
+			return &r.Coverage[i]
+		}
+	}
+	return &Coverage{}
 }
 
 // wanted reports whether a row is one of those asked for.
@@ -141,14 +187,9 @@ type run struct {
 	next   atomic.Uint64 // cases handed out
 	done   atomic.Uint64
 	faults atomic.Uint64
+	tails  atomic.Uint64
 	seen   []atomic.Bool // by Form.ID
 	mu     sync.Mutex    // guards rep and the calls of Mismatch
-}
-
-// starter is an executor that can work on a batch while its caller does something else.
-type starter interface {
-	Start(cases []Case) error
-	Finish(results []Result) error
 }
 
 // worker runs batches until there are no more.
@@ -158,14 +199,21 @@ func (s *run) worker(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	subject, err := NewSoft(s.cfg.Subject)
-	if err != nil {
-		return err
+	b := &batch{run: s, host: host, want: make([]Result, MaxBatch), masked: make([]uint64, len(rules))}
+	defer b.report()
+	for _, sub := range s.cfg.Subjects {
+		x, err := NewSoft(sub.New)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sub.Name, err)
+		}
+		defer func() { err = errors.Join(err, x.Close()) }()
+		b.subjects = append(b.subjects, subject{sub.Name, x, make([]Result, MaxBatch)})
 	}
-	defer func() { err = errors.Join(err, subject.Close()) }()
-	g := &generator{seed: s.cfg.Seed, rows: s.rows, only: strings.Join(s.cfg.Only, ","), tails: tailRows(s.cfg.Mode)}
+	g := &generator{seed: s.cfg.Seed, rows: s.rows, only: selection(&s.cfg)}
+	for _, m := range s.cfg.Modes {
+		g.tails[m] = tailRows(m)
+	}
 	cases := make([]Case, MaxBatch)
-	want, got := make([]Result, MaxBatch), make([]Result, MaxBatch)
 	for ctx.Err() == nil {
 		from := s.next.Add(MaxBatch) - MaxBatch
 		if from >= s.cfg.Cases {
@@ -178,75 +226,9 @@ func (s *run) worker(ctx context.Context) (err error) {
 			}
 			s.seen[cases[i].Form.ID].Store(true)
 		}
-		if err := s.batch(host, subject, cases[:n], want, got); err != nil {
+		if err := b.do(cases[:n]); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// batch runs a batch on both processors and compares.
-func (s *run) batch(host, subject Executor, cases []Case, want, got []Result) error {
-	if h, ok := host.(starter); ok {
-		if err := h.Start(cases); err != nil {
-			return err
-		}
-		err := subject.Run(cases, got)
-		if err2 := h.Finish(want[:len(cases)]); err2 != nil {
-			return errors.Join(err, fmt.Errorf("%w (seed %d, cases from %d)", err2, s.cfg.Seed, cases[0].Index))
-		}
-		if err != nil {
-			return err
-		}
-	} else {
-		if err := host.Run(cases, want); err != nil {
-			return err
-		}
-		if err := subject.Run(cases, got); err != nil {
-			return err
-		}
-	}
-	for i := range cases {
-		c := &cases[i]
-		if ownFault(c, &want[i]) {
-			s.faults.Add(1)
-		}
-		diffs := compare(c, &want[i], &got[i])
-		if len(diffs) == 0 {
-			continue
-		}
-		if err := s.mismatch(host, c, &want[i], &got[i], diffs); err != nil {
-			return err
-		}
-	}
-	s.done.Add(uint64(len(cases)))
-	return nil
-}
-
-// ownFault reports whether a case ended with an exception of its instruction.
-func ownFault(c *Case, r *Result) bool {
-	return r.Regs.RIP == c.Regs.RIP && !(c.Step() && r.Fault.Vector == x86.VecDB)
-}
-
-// mismatch reports a difference, unless the host disagrees with itself.
-func (s *run) mismatch(host Executor, c *Case, want, got *Result, diffs []Diff) error {
-	again := make([]Result, 1)
-	if err := host.Run([]Case{*c}, again); err != nil {
-		return err
-	}
-	first := *want
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(compare(c, &again[0], &first)) > 0 {
-		s.rep.Unstable++
-		return nil
-	}
-	s.rep.Mismatches++
-	if s.cfg.Mismatch != nil {
-		s.cfg.Mismatch(&Mismatch{c, want, got, diffs})
-	}
-	if s.cfg.MaxMismatches > 0 && s.rep.Mismatches >= s.cfg.MaxMismatches {
-		s.cancel()
 	}
 	return nil
 }

@@ -26,12 +26,19 @@ type Accel struct {
 	cpus   []*CPU
 	fabric *apic.Fabric
 
+	heat       uint8         // executions before a block is translated
+	translator Translator    // nil: everything is interpreted
+	epoch      atomic.Uint32 // of the translator's units
+
 	world    sync.Mutex  // held by the processor that has stopped all others
 	stopping atomic.Bool // some processor wants, or has, the others stopped
 }
 
 // New makes the processors of a machine, in their power-on state.
-func New(cfg cpu.Config) (*Accel, error) {
+func New(cfg cpu.Config) (*Accel, error) { return NewTranslated(cfg, nil, 0) }
+
+// NewTranslated is New with a translator for blocks that have been executed a number of times.
+func NewTranslated(cfg cpu.Config, t Translator, times uint8) (*Accel, error) {
 	if cfg.CPUs < 1 {
 		return nil, fmt.Errorf("interp: %d CPUs: at least one is needed", cfg.CPUs)
 	}
@@ -40,7 +47,7 @@ func New(cfg cpu.Config) (*Accel, error) {
 			return nil, fmt.Errorf("interp: memory at %#x (%#x bytes) is not whole pages", s.GPA, len(s.Data))
 		}
 	}
-	a := &Accel{cfg: cfg, mem: memory{cfg.Memory}}
+	a := &Accel{cfg: cfg, mem: memory{cfg.Memory}, translator: t, heat: min(times, 254)}
 	a.code.cover(cfg.Memory)
 	for i := range cfg.CPUs {
 		c := &CPU{id: i, acc: a, bus: cfg.NewBus(i), wake: make(chan struct{}, 1)}

@@ -8,6 +8,9 @@ import (
 // connectAPICs makes the local APICs and lets them reach the processors.
 func (a *Accel) connectAPICs() {
 	features := x86.DefaultFeatures().With(x86.FeatArchCapabilities)
+	if !a.cfg.LA57 {
+		features = features.Without(x86.FeatLA57)
+	}
 	a.fabric = apic.New(apic.Config{
 		CPUs:  len(a.cpus),
 		Clock: a.cfg.Clock,

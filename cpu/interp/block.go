@@ -41,6 +41,8 @@ type block struct {
 	// instruction crosses into another page; otherwise 0.
 	phys2 uint64
 	code  []byte // the bytes it was decoded from
+	heat  uint8  // times executed before it is translated
+	unit  *Unit  // its translation
 
 	next *block // in the bucket of the table
 }
@@ -133,6 +135,10 @@ func restart(*CPU, *Op) status { return stRestart }
 
 // dropLines kills the blocks that have bytes in some lines of a page.
 func (c *CPU) dropLines(l lineSet) {
+	if t := c.acc.translator; t != nil {
+		t.Drop(l.page, l.mask)
+		c.hot.gen = noGeneration
+	}
 	list := c.blocks.pages[l.page]
 	if list == nil {
 		return

@@ -56,6 +56,7 @@ type CPU struct {
 	itlb   [itlbSize]itlbEntry
 	jcache [jcacheSize]jcacheEntry
 	jgen   uint64 // generation of jcache
+	hot    Hot    // see hot.go
 	blocks blockTable
 
 	id   int

@@ -55,7 +55,10 @@ func (c *CPU) decode(va, phys uint64, host hostPage, key uint8) *block {
 		b.seq = c.acc.code.events.Load()
 		if c.unchanged(b, host) {
 			if len(c.acc.cpus) == 1 {
-				b.code, b.seq = nil, 0
+				b.seq = 0
+				if c.acc.translator == nil {
+					b.code = nil
+				}
 			}
 			c.blocks.insert(b)
 			return b

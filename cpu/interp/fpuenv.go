@@ -96,6 +96,7 @@ func (c *CPU) decodeEnv(f *x86.FPU, p []byte, size uint8) {
 	if c.protected() {
 		f.FIP, f.FCS = uint64(w[3]), uint16(w[4])
 		f.FDP, f.FDS = uint64(w[5]), uint16(w[6])
+		f.FOP = 0 // the 16-bit format has no place for it
 		if size != 2 {
 			f.FOP = uint16(w[4]>>16) & 0x7ff
 		}

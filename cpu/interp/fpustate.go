@@ -93,10 +93,11 @@ func (a *area) get(off uint64) (v uint64) {
 
 func (a *area) status() status { return finish(!a.failed, stNext) }
 
-// area returns the n-byte memory operand, which must have an alignment.
+// area returns the n-byte memory operand, which must have an alignment. FXSAVE
+// and FXRSTOR look at that last: in the stack segment, an address that is not canonical raises #SS.
 func (c *CPU) area(o *Op, n int, align uint64, acc access) (a area, ok bool) {
 	va, ok := c.address(o, n, acc)
-	if !ok || !c.aligned(va, align) || !c.probe(o, va, n, acc) {
+	if !ok || n == fxsaveSize && !c.wholeCanonical(o, va, n) || !c.aligned(va, align) || !c.probe(o, va, n, acc) {
 		return a, false
 	}
 	return area{c: c, o: o, va: va}, true

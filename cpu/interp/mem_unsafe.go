@@ -13,6 +13,9 @@ func hostAt(page hostPage, addr uint64) unsafe.Pointer {
 	return unsafe.Add(page, addr&pageOffset)
 }
 
+// hostDelta returns what takes linear addresses of the page of va to the page in the host.
+func hostDelta(page hostPage, va uint64) uint64 { return uint64(uintptr(page)) - va&pageMask }
+
 // readEntry reads a paging-structure entry; not ok outside RAM.
 func (c *CPU) readEntry(at uint64, size int) (uint64, bool) {
 	page, _ := c.acc.mem.page(at)

@@ -233,7 +233,7 @@ func mmxLoad(c *CPU, o *Op) status {
 
 // maskmovq writes the bytes of dst whose mask in src is negative to DS:rDI.
 func maskmovq(c *CPU, o *Op) status {
-	if !c.mmxReady() {
+	if !c.mmxReady() || !c.probeOperand(o, 8) {
 		return stFault
 	}
 	m, v := [4]uint64{c.mm(o.src)}, [4]uint64{c.mm(o.dst)}

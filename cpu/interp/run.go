@@ -23,7 +23,11 @@ func (c *CPU) Run() (cpu.Exit, error) {
 		if c.pending.Load()&pendSlow != 0 {
 			st = c.single()
 		} else if b := c.lookup(); b != nil {
-			st = c.blocksFrom(b)
+			if c.acc.translator != nil {
+				st = c.hotFrom(b)
+			} else {
+				st = c.blocksFrom(b)
+			}
 		}
 		if st == stFault || st == stTrap {
 			if !c.deliverFault() {

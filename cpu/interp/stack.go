@@ -248,7 +248,7 @@ func enter[T word](c *CPU, o *Op) status {
 	q := *o
 	q.seg = x86.SS
 	va, ok := c.onStack(o, sp&c.spMask, n, accWrite)
-	if !ok || !c.probe(&q, va, int(n), accWrite) {
+	if !ok || !c.probeStore(&q, va, int(n)) {
 		return stFault
 	}
 	setReg(c, x86.RBP, T(frame))

@@ -24,7 +24,8 @@ const (
 type tlbEntry struct {
 	r, w uint64   // tags for loads and for stores; 0: none
 	host hostPage // the page in the host
-	phys uint64   // the page in the guest
+	// delta is what to add to a linear address of the page to get its place in the host.
+	delta uint64
 }
 
 // itlbEntry maps one page for instruction fetch.

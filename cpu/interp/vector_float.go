@@ -154,7 +154,8 @@ func (c *CPU) fpLoad(o *Op, n int) *[4]uint64 {
 	if !ok || o.imm&fpAligned != 0 && !c.aligned(va, 8*uint64(n)) {
 		return nil
 	}
-	if (va^(va+8*uint64(n)-1))&pageMask != 0 && !c.wholeCanonical(o, va, 8*n) {
+	if (c.ctx&ctxSlow != 0 || (va^(va+8*uint64(n)-1))&pageMask != 0) &&
+		!(c.wholeCanonical(o, va, 8*n) && c.checkAlign(va, min(8*n, 16))) {
 		return nil
 	}
 	for i := range n {

@@ -178,7 +178,7 @@ func vcvtps2phMem(c *CPU, o *Op) status {
 	}
 	n := 4 * o.words()
 	va, ok := c.address(o, n, accWrite)
-	if !ok || !c.wholeCanonical(o, va, n) || !c.checkAlign(va, 8) || !c.probe(o, va, n, accWrite) {
+	if !ok || !c.probeStore(o, va, n) {
 		return stFault
 	}
 	r, ok := c.halves(o)

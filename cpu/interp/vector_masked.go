@@ -160,9 +160,9 @@ func maskStore(c *CPU, o *Op) status {
 }
 
 // maskMoveBytes is MASKMOVDQU: the bytes of dst whose mask in src is negative are
-// written to DS:rDI.
+// written to DS:rDI. It faults as a store of all 16 bytes does, which the SDM leaves open.
 func maskMoveBytes(c *CPU, o *Op) status {
-	if !c.vecReady(o) {
+	if !c.vecReady(o) || !c.probeOperand(o, 16) {
 		return stFault
 	}
 	return c.storeMasked(o, &c.s.Vec[o.src&15], &c.s.Vec[o.dst&15], 1, 2)
@@ -214,8 +214,8 @@ func compileGather(in *x86.Inst, o *Op, x, n uint8) {
 }
 
 // gather reads elements at base + index*scale, in order from the lowest,
-// where the mask is negative. The mask of an element is cleared when it has been read, so that
-// after a fault the instruction goes on where it was.
+// where the mask is negative. The mask of an element is cleared when it has been dealt with, so
+// that after a fault the instruction goes on where it was.
 func gather(c *CPU, o *Op) status {
 	if !c.avxReady() {
 		return stFault
@@ -223,16 +223,14 @@ func gather(c *CPU, o *Op) status {
 	x, n := o.imm&0xff, uint64(o.size)
 	count := o.imm >> 8
 	dst, mask, index := &c.s.Vec[o.dst&15], &c.s.Vec[o.aux&auxReg], &c.s.Vec[o.src&15]
-	for i := range mask {
-		mask[i] = signMask(mask[i], o.size)
-	}
 	base := c.r[o.base&31] + o.disp
 	for i := range count {
 		at := i * n
 		sh := 8 * (at & 7)
 		em := elementMask(o.size) << sh
 		m := &mask[at>>3&3]
-		if *m&em == 0 {
+		if signMask(*m, o.size)&em == 0 {
+			*m &^= em
 			continue
 		}
 		off := index[i*x>>3&3] >> (8 * (i * x & 7))

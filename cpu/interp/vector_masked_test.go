@@ -24,8 +24,8 @@ func TestMaskMoveFaults(t *testing.T) {
 		{"VPMASKMOVQ load", low4, next - 16, 0, []byte{0xc4, 0xe2, 0xf5, 0x8c, 0x06}},
 		{"VMASKMOVPD store", low4, next - 12, next, []byte{0xc4, 0xe2, 0x75, 0x2f, 0x06}},
 		{"no element", [4]uint64{}, next, 0, []byte{0xc4, 0xe2, 0x75, 0x8e, 0x06}},
-		{"MASKMOVDQU", [4]uint64{ones}, next - 8, 0, []byte{0x66, 0x0f, 0xf7, 0xc1}},
-		{"MASKMOVDQU", [4]uint64{ones}, next - 7, next, []byte{0x66, 0x0f, 0xf7, 0xc1}},
+		{"MASKMOVDQU", [4]uint64{ones}, next - 16, 0, []byte{0x66, 0x0f, 0xf7, 0xc1}},
+		{"MASKMOVDQU", [4]uint64{ones}, next - 8, next, []byte{0x66, 0x0f, 0xf7, 0xc1}},
 	} {
 		r := vecRig(t)
 		r.pte(next, 0)

@@ -45,7 +45,7 @@ func (c *CPU) loadLane(o *Op) (v lane, ok bool) {
 
 // loadLaneAt reads 16 bytes at va that the TLB may not have.
 func (c *CPU) loadLaneAt(o *Op, va uint64) (v lane, ok bool) {
-	if !c.wholeCanonical(o, va, 16) {
+	if !c.wholeCanonical(o, va, 16) || !c.checkAlign(va, 16) {
 		return v, false
 	}
 	if v.lo, ok = loadAt[uint64](c, o, va); ok {
@@ -66,7 +66,7 @@ func (c *CPU) loadLanes(o *Op) (l, h lane, ok bool) {
 		return lane{hostLoad[uint64](p), hostLoad[uint64](hostAdd(p, 8))},
 			lane{hostLoad[uint64](hostAdd(p, 16)), hostLoad[uint64](hostAdd(p, 24))}, true
 	}
-	if !c.wholeCanonical(o, va, 32) {
+	if !c.wholeCanonical(o, va, 32) || !c.checkAlign(va, 16) {
 		return l, h, false
 	}
 	if l, ok = c.loadLaneAt(o, va); ok {
@@ -88,7 +88,7 @@ func (c *CPU) storeLane(o *Op, v lane) bool {
 		hostStore(hostAdd(p, 8), v.hi)
 		return true
 	}
-	return c.probe(o, va, 16, accWrite) &&
+	return c.probeStore(o, va, 16) &&
 		storeAt(c, o, va, v.lo) && storeAt(c, o, c.after(va, 8), v.hi)
 }
 
@@ -107,9 +107,21 @@ func (c *CPU) storeLanes(o *Op, l, h lane) bool {
 		hostStore(hostAdd(p, 24), h.hi)
 		return true
 	}
-	return c.probe(o, va, 32, accWrite) &&
+	return c.probeStore(o, va, 32) &&
 		storeAt(c, o, va, l.lo) && storeAt(c, o, c.after(va, 8), l.hi) &&
 		storeAt(c, o, c.after(va, 16), h.lo) && storeAt(c, o, c.after(va, 24), h.hi)
+}
+
+// probeStore checks that n bytes at va can be written at once. How large
+// operands are checked for alignment is up to the processor.
+func (c *CPU) probeStore(o *Op, va uint64, n int) bool {
+	return c.wholeCanonical(o, va, n) && c.checkAlign(va, min(n, 16)) && c.probe(o, va, n, accWrite)
+}
+
+// probeOperand checks that the n bytes of o's memory operand can be written at once.
+func (c *CPU) probeOperand(o *Op, n int) bool {
+	va, ok := c.address(o, n, accWrite)
+	return ok && c.probeStore(o, va, n)
 }
 
 // loadPart reads a memory operand of n (1, 2, 4, 8) bytes, zero-extended.

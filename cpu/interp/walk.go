@@ -80,7 +80,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		e := &c.tlb[va>>12&(tlbSize-1)]
 		tag := va&pageMask | ctx
 		if e.r != tag {
-			*e = tlbEntry{r: tag, host: page, phys: phys & pageMask}
+			*e = tlbEntry{r: tag, host: page, delta: hostDelta(page, va)}
 		}
 		if writable && !readOnly && !c.acc.code.any(phys) {
 			e.w = tag

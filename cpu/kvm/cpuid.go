@@ -51,10 +51,7 @@ func (a *Accel) setModel() error {
 	}
 	features := a.features(find)
 	a.avx = find(0xd, 0).EAX&x86.XCR0_AVX != 0
-	bits := uint8(physBits)
-	if b := uint8(find(0x80000008, 0).EAX); b != 0 {
-		bits = min(bits, b)
-	}
+	bits := shownBits(find(0x80000008, 0).EAX)
 	a.model = x86.CPUIDConfig{
 		Features: features, CPUs: a.cfg.CPUs, TSCHz: a.tscHz, APICHz: apicHz, PhysMax: bits, XCR0: x86.XCR0_X87,
 	}
@@ -109,6 +106,9 @@ func (a *Accel) checkModel() {
 // features returns what the guest's processors have.
 func (a *Accel) features(find func(leaf, sub uint32) x86.Regs) x86.FeatureSet {
 	all := x86.DefaultFeatures()
+	if !a.cfg.LA57 {
+		all = all.Without(x86.FeatLA57)
+	}
 	var set x86.FeatureSet
 	for f := x86.Feature(1); int(f) < x86.NumFeatures; f++ {
 		if !all.Has(f) {

@@ -20,3 +20,9 @@ func Usable() (ok bool, reason string) {
 	_, err := New(cpu.Config{})
 	return false, err.Error()
 }
+
+// PhysBits fails, as New does.
+func PhysBits() (int, error) {
+	_, err := New(cpu.Config{})
+	return 0, err
+}

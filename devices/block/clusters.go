@@ -1,6 +1,6 @@
 package block
 
-import "os"
+import "dfemu/devices/block/internal/host"
 
 const perGroup = groupSize / clusterSize
 
@@ -62,7 +62,7 @@ func (s *memoryClusters) close() error {
 // fileClusters keeps each cluster at its own offset of a sparse file. present
 // has 256 bits for each group, guarded by the group's lock.
 type fileClusters struct {
-	f       *os.File
+	f       *host.File
 	present [][perGroup / 64]uint64
 }
 
@@ -93,7 +93,7 @@ func (s *fileClusters) write(p []byte, c int64) error {
 }
 
 func (s *fileClusters) zero(c, n int64) error {
-	if punch(s.f, c*clusterSize, n*clusterSize) != nil {
+	if s.f.Punch(c*clusterSize, n*clusterSize) != nil {
 		if _, err := s.f.WriteAt(make([]byte, n*clusterSize), c*clusterSize); err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@
 // and are never changed. Stores smaller than one sector are refused.
 package block
 
-import "fmt"
+import "dfemu/devices/block/internal/host"
 
 // SectorSize is the unit in bytes that capacities are rounded down to.
 const SectorSize = 512
@@ -15,8 +15,5 @@ const SectorSize = 512
 // check reports a range outside [0, size). Callers promise not to pass one; a
 // mistake of theirs must not reach past the end of the store.
 func check(what, name string, off, n, size int64) error {
-	if off < 0 || n < 0 || off > size || n > size-off {
-		return fmt.Errorf("%s %s: range of %d bytes at %d is outside its %d bytes", what, name, n, off, size)
-	}
-	return nil
+	return host.Check(what, name, off, n, size)
 }

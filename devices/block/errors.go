@@ -1,11 +1,16 @@
 package block
 
-import "errors"
+import "dfemu/devices/block/internal/host"
 
 var (
 	// ErrReadOnly reports a change asked of a store that is read-only.
-	ErrReadOnly = errors.New("the disk is read-only")
+	ErrReadOnly = host.ErrReadOnly
 	// ErrInUse reports an image that another process, or another disk of this
 	// machine, has open in a way that excludes this use.
-	ErrInUse = errors.New("the image is in use by another machine or disk")
+	ErrInUse = host.ErrInUse
+	// ErrClosed reports a request to a store that was closed.
+	ErrClosed = host.ErrClosed
+	// ErrFlushFailed is wrapped by every flush after one that failed: what was
+	// written before it may be lost, whatever later ones say.
+	ErrFlushFailed = host.ErrFlushFailed
 )

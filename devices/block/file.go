@@ -3,27 +3,28 @@ package block
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"sync"
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/block/internal/host"
 )
 
 // File is a raw image: a file, or a block device of the host. It is locked
 // against use by a second disk or machine: exclusively if writable, against
 // writers if read-only.
 type File struct {
-	f      *os.File
-	name   string
-	size   atomic.Int64 // bytes, whole sectors
-	ro     bool
-	direct bool
-	edge   sync.Mutex // held while a block is read, changed and written back
+	f    *host.File
+	name string
+	size atomic.Int64 // bytes, whole sectors
+	ro   bool
 }
 
-var _ devices.Block = (*File)(nil)
+var (
+	_ devices.Block       = (*File)(nil)
+	_ devices.VectorBlock = (*File)(nil)
+	_ devices.FUABlock    = (*File)(nil)
+	_ devices.ExtentBlock = (*File)(nil)
+)
 
 // FileOptions says how an image is opened.
 type FileOptions struct {
@@ -37,54 +38,23 @@ type FileOptions struct {
 // OpenFile opens and locks an image. If it is locked by another the error wraps
 // [ErrInUse].
 func OpenFile(name string, o FileOptions) (*File, error) {
-	flags := os.O_RDWR
-	if o.ReadOnly {
-		flags = os.O_RDONLY
-	}
-	if o.Direct {
-		if directFlag == 0 {
-			return nil, fmt.Errorf("open image %s: this host has no direct I/O; leave it off", name)
-		}
-		flags |= directFlag
-	}
-	f, err := os.OpenFile(name, flags, 0)
+	f, err := host.Open(name, host.Options{ReadOnly: o.ReadOnly, Direct: o.Direct, Fixed: true})
 	if err != nil {
-		if o.Direct {
-			return nil, fmt.Errorf("open image with direct I/O (not all file systems have it): %w", err)
-		}
-		return nil, fmt.Errorf("open image: %w", err)
+		return nil, err
 	}
-	b := &File{f: f, name: name, ro: o.ReadOnly, direct: o.Direct}
-	if err := b.prepare(); err != nil {
+	b := &File{f: f, name: name, ro: o.ReadOnly}
+	if err := b.Refresh(); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *File) prepare() error {
-	st, err := b.f.Stat()
-	if err != nil {
-		return fmt.Errorf("open image: %w", err)
-	}
-	if !st.Mode().IsRegular() && st.Mode()&os.ModeDevice == 0 {
-		return fmt.Errorf("open image %s: it is neither a file nor a block device", b.name)
-	}
-	if err := lock(b.f, b.ro); err != nil {
-		if errors.Is(err, ErrInUse) {
-			return fmt.Errorf("open image %s: %w; stop the other user, or use both read-only or through an overlay", b.name, err)
-		}
-		return fmt.Errorf("lock image %s: %w", b.name, err)
-	}
-	return b.Refresh()
-}
-
 // Refresh finds out the image's size again, after it was changed from outside.
 func (b *File) Refresh() error {
-	// Transfers give their own positions, so the file's is free for this.
-	size, err := b.f.Seek(0, io.SeekEnd)
+	size, err := b.f.Size()
 	if err != nil {
-		return fmt.Errorf("find the size of image %s: %w", b.name, err)
+		return err
 	}
 	if size < SectorSize {
 		return fmt.Errorf("image %s: it has %d bytes, less than one sector of %d", b.name, size, SectorSize)
@@ -98,28 +68,46 @@ func (b *File) ReadAt(p []byte, off int64) (int, error) {
 	if err := check("read", b.name, off, int64(len(p)), b.Size()); err != nil {
 		return 0, err
 	}
-	if b.direct && !aligned(p, off) {
-		return b.readBuffered(p, off)
-	}
-	n, err := b.f.ReadAt(p, off)
-	if n == len(p) {
-		err = nil
-	}
-	return n, err
+	return b.f.ReadAt(p, off)
 }
 
 // WriteAt implements io.WriterAt.
 func (b *File) WriteAt(p []byte, off int64) (int, error) {
-	if b.ro {
-		return 0, ErrReadOnly
-	}
-	if err := check("write", b.name, off, int64(len(p)), b.Size()); err != nil {
+	if err := b.checkWrite("write", off, int64(len(p))); err != nil {
 		return 0, err
 	}
-	if b.direct && !aligned(p, off) {
-		return b.writeBuffered(p, off)
-	}
 	return b.f.WriteAt(p, off)
+}
+
+// WriteFUA implements devices.FUABlock.
+func (b *File) WriteFUA(p []byte, off int64) (int, error) {
+	if err := b.checkWrite("write", off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	return b.f.WriteSync(p, off)
+}
+
+func (b *File) checkWrite(what string, off, n int64) error {
+	if b.ro {
+		return ErrReadOnly
+	}
+	return check(what, b.name, off, n, b.Size())
+}
+
+// ReadVAt implements devices.VectorBlock, in as few system calls as possible.
+func (b *File) ReadVAt(bufs [][]byte, off int64) error {
+	if err := check("read", b.name, off, length(bufs), b.Size()); err != nil {
+		return err
+	}
+	return b.f.ReadV(bufs, off)
+}
+
+// WriteVAt implements devices.VectorBlock, in as few system calls as possible.
+func (b *File) WriteVAt(bufs [][]byte, off int64) error {
+	if err := b.checkWrite("write", off, length(bufs)); err != nil {
+		return err
+	}
+	return b.f.WriteV(bufs, off)
 }
 
 // Close unlocks and closes the image.
@@ -131,27 +119,17 @@ func (b *File) Size() int64 { return b.size.Load() }
 // ReadOnly implements devices.Block.
 func (b *File) ReadOnly() bool { return b.ro }
 
-// Flush implements devices.Block.
-func (b *File) Flush() error {
-	if b.ro {
-		return nil
-	}
-	if err := datasync(b.f); err != nil {
-		return fmt.Errorf("flush image %s: %w", b.name, err)
-	}
-	return nil
-}
+// Flush implements devices.Block. After a failure it goes on failing with
+// [ErrFlushFailed].
+func (b *File) Flush() error { return b.f.Sync() }
 
 // Discard implements devices.Block: the range becomes a hole, which reads as
 // zeroes, where the host's file system has holes; elsewhere nothing happens.
 func (b *File) Discard(off, n int64) error {
-	if b.ro {
-		return ErrReadOnly
-	}
-	if err := check("discard", b.name, off, n, b.Size()); err != nil || n == 0 {
+	if err := b.checkWrite("discard", off, n); err != nil || n == 0 {
 		return err
 	}
-	if err := punch(b.f, off, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err := b.f.Punch(off, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("discard in image %s: %w", b.name, err)
 	}
 	return nil
@@ -159,27 +137,35 @@ func (b *File) Discard(off, n int64) error {
 
 // WriteZeroes implements devices.Block.
 func (b *File) WriteZeroes(off, n int64, unmap bool) error {
-	if b.ro {
-		return ErrReadOnly
-	}
-	if err := check("write zeroes", b.name, off, n, b.Size()); err != nil || n == 0 {
+	if err := b.checkWrite("write zeroes", off, n); err != nil || n == 0 {
 		return err
 	}
-	try := zeroRange
+	try := b.f.Zero
 	if unmap {
-		try = punch
+		try = b.f.Punch
 	}
 	// Whatever the fast way's objection is, writing decides.
-	if try(b.f, off, n) == nil {
+	if try(off, n) == nil {
 		return nil
 	}
-	zero := alignedBuffer(int(min(n, 1<<20)))
-	for n > 0 {
-		k := min(n, int64(len(zero)))
-		if _, err := b.WriteAt(zero[:k], off); err != nil {
-			return err
+	return writeZeroes(b, off, n)
+}
+
+// Extents implements devices.ExtentBlock by the holes of the file.
+func (b *File) Extents(off, n int64, f func(devices.Extent) bool) error {
+	if err := check("list extents of", b.name, off, n, b.Size()); err != nil {
+		return err
+	}
+	end := off + n
+	for off < end {
+		from, to := b.f.Data(off, end)
+		if from > off && !f(devices.Extent{Off: off, Len: from - off, Zero: true}) {
+			return nil
 		}
-		off, n = off+k, n-k
+		if to > from && !f(devices.Extent{Off: from, Len: to - from, Allocated: true}) {
+			return nil
+		}
+		off = to
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package block
 
 import (
 	"fmt"
-	"os"
 	"sync"
 
 	"dfemu/devices"
+	"dfemu/devices/block/internal/host"
 )
 
 const (
@@ -57,12 +57,8 @@ func NewOverlay(base devices.Block) *Overlay {
 // changes kept in a file without a name in the folder dir ("" for the usual
 // one), which goes away with the process.
 func NewFileOverlay(base devices.Block, dir string) (*Overlay, error) {
-	f, err := os.CreateTemp(dir, "dfemu-overlay-*")
+	f, err := host.Temporary(dir)
 	if err != nil {
-		return nil, fmt.Errorf("overlay: %w", err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
 	o := &Overlay{base: base, size: base.Size()}

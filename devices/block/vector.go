@@ -1,37 +1,27 @@
 package block
 
-// ReadVAt fills all of bufs from byte off on, in as few system calls as
-// possible.
-func (b *File) ReadVAt(bufs [][]byte, off int64) error { return b.vectors("read", bufs, off, false) }
+import (
+	"dfemu/devices"
+	"dfemu/devices/block/internal/host"
+)
 
-// WriteVAt stores all of bufs from byte off on, in as few system calls as
-// possible.
-func (b *File) WriteVAt(bufs [][]byte, off int64) error {
-	if b.ro {
-		return ErrReadOnly
+// length is how many bytes bufs have together.
+func length(bufs [][]byte) int64 {
+	n := int64(0)
+	for _, p := range bufs {
+		n += int64(len(p))
 	}
-	return b.vectors("write", bufs, off, true)
+	return n
 }
 
-func (b *File) vectors(what string, bufs [][]byte, off int64, write bool) error {
-	total := int64(0)
-	for _, p := range bufs {
-		total += int64(len(p))
-	}
-	if err := check(what, b.name, off, total, b.Size()); err != nil {
-		return err
-	}
-	if !b.direct || alignedAll(bufs, off) {
-		return transferVectors(b.f, bufs, off, write)
+// ReadV fills all of bufs from b at off on, in one request if b takes several
+// buffers, else in one for each.
+func ReadV(b devices.Block, bufs [][]byte, off int64) error {
+	if v, ok := b.(devices.VectorBlock); ok {
+		return v.ReadVAt(bufs, off)
 	}
 	for _, p := range bufs {
-		var err error
-		if write {
-			_, err = b.WriteAt(p, off)
-		} else {
-			_, err = b.ReadAt(p, off)
-		}
-		if err != nil {
+		if _, err := b.ReadAt(p, off); err != nil {
 			return err
 		}
 		off += int64(len(p))
@@ -39,17 +29,63 @@ func (b *File) vectors(what string, bufs [][]byte, off int64, write bool) error 
 	return nil
 }
 
-func alignedAll(bufs [][]byte, off int64) bool {
+// WriteV stores all of bufs in b at off on, in one request if b takes several
+// buffers, else in one for each.
+func WriteV(b devices.Block, bufs [][]byte, off int64) error {
+	if v, ok := b.(devices.VectorBlock); ok {
+		return v.WriteVAt(bufs, off)
+	}
 	for _, p := range bufs {
-		if !aligned(p, off) {
-			return false
+		if _, err := b.WriteAt(p, off); err != nil {
+			return err
 		}
 		off += int64(len(p))
 	}
-	return true
+	return nil
 }
 
-// ReadVAt fills all of bufs from byte off on.
+// WriteFUA writes p durably: by itself if b can do that, else with a flush of
+// everything.
+func WriteFUA(b devices.Block, p []byte, off int64) (int, error) {
+	if f, ok := b.(devices.FUABlock); ok {
+		return f.WriteFUA(p, off)
+	}
+	n, err := b.WriteAt(p, off)
+	if err == nil {
+		err = b.Flush()
+	}
+	return n, err
+}
+
+// Extents calls f for consecutive extents that cover [off, off+n), until it
+// returns false. A store that knows nothing about its extents is one.
+func Extents(b devices.Block, off, n int64, f func(devices.Extent) bool) error {
+	if e, ok := b.(devices.ExtentBlock); ok {
+		return e.Extents(off, n, f)
+	}
+	if err := check("list extents of", "disk", off, n, b.Size()); err != nil {
+		return err
+	}
+	if n > 0 {
+		f(devices.Extent{Off: off, Len: n, Allocated: true})
+	}
+	return nil
+}
+
+// writeZeroes writes zeroes over the range.
+func writeZeroes(b devices.Block, off, n int64) error {
+	zero := host.AlignedBuffer(int(min(n, 1<<20)))
+	for n > 0 {
+		k := min(n, int64(len(zero)))
+		if _, err := b.WriteAt(zero[:k], off); err != nil {
+			return err
+		}
+		off, n = off+k, n-k
+	}
+	return nil
+}
+
+// ReadVAt implements devices.VectorBlock.
 func (m *Memory) ReadVAt(bufs [][]byte, off int64) error {
 	for _, p := range bufs {
 		n, err := m.ReadAt(p, off)
@@ -61,7 +97,7 @@ func (m *Memory) ReadVAt(bufs [][]byte, off int64) error {
 	return nil
 }
 
-// WriteVAt stores all of bufs from byte off on.
+// WriteVAt implements devices.VectorBlock.
 func (m *Memory) WriteVAt(bufs [][]byte, off int64) error {
 	for _, p := range bufs {
 		n, err := m.WriteAt(p, off)

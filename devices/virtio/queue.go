@@ -242,6 +242,13 @@ func (q *Queue) Push(c *Chain, written uint32) {
 	c.len = written
 	q.mu.Lock()
 	q.done = append(q.done, c)
+	q.flush(false)
+}
+
+// flush moves done into the ring and interrupts the driver unless quiet, or
+// leaves both to the goroutine that is at it already. The caller holds mu;
+// flush releases it.
+func (q *Queue) flush(quiet bool) {
 	if q.flushing {
 		q.mu.Unlock()
 		return
@@ -254,7 +261,7 @@ func (q *Queue) Push(c *Chain, written uint32) {
 		// A broken ring is left alone; so is one that is no longer reachable.
 		if q.live && q.dev.fn.BusMaster() {
 			q.ring.push(l)
-			signal = q.ring.wantsInterrupt()
+			signal = q.ring.wantsInterrupt() && !quiet
 		}
 		n := len(l)
 		q.free = append(q.free, l...)

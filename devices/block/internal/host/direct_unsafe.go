@@ -1,8 +1,8 @@
-package block
+package host
 
 import "unsafe"
 
-// The address of a slice's first byte is only compared with an alignment, and
+// Invariant: the address of a slice's first byte is only compared with an alignment, and
 // never turned back into a pointer. Allocations of this size are not on the
 // stack and do not move.
 
@@ -20,3 +20,6 @@ func alignedBuffer(n int) []byte {
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % directAlign
 	return b[skip : skip+uintptr(n) : skip+uintptr(n)]
 }
+
+// AlignedBuffer returns n bytes at an address that suits direct I/O.
+func AlignedBuffer(n int) []byte { return alignedBuffer(n)[:n] }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package block
+package host
 
 import (
 	"errors"
@@ -17,3 +17,11 @@ func datasync(f *os.File) error { return f.Sync() }
 func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 func zeroRange(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func writeSync(*os.File, []byte, int64) error { return errors.ErrUnsupported }
+
+func seekData(*os.File, int64, int64) (from, to int64, err error) {
+	return 0, 0, errors.ErrUnsupported
+}

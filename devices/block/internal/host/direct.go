@@ -1,4 +1,4 @@
-package block
+package host
 
 import "io"
 
@@ -6,17 +6,20 @@ import "io"
 // direct I/O on all usual file systems and disks.
 const directAlign = 4096
 
+// sectorSize is the least that direct I/O can write at the end of a file.
+const sectorSize = 512
+
 // readBuffered reads through an aligned buffer.
-func (b *File) readBuffered(p []byte, off int64) (int, error) {
+func (h *File) readBuffered(p []byte, off int64) (int, error) {
 	done := 0
-	buf := alignedBuffer(1 << 18)
+	buf := alignedBuffer(min(1<<18, len(p)+2*directAlign))
 	for done < len(p) {
 		start := (off + int64(done)) &^ (directAlign - 1)
 		skip := int(off + int64(done) - start)
 		want := min(len(buf), (skip+len(p)-done+directAlign-1)&^(directAlign-1))
-		n, err := b.f.ReadAt(buf[:want], start)
+		n, err := h.f.ReadAt(buf[:want], start)
 		if n <= skip {
-			if err == nil || err == io.EOF {
+			if err == nil {
 				err = io.ErrUnexpectedEOF
 			}
 			return done, err
@@ -28,28 +31,35 @@ func (b *File) readBuffered(p []byte, off int64) (int, error) {
 
 // writeBuffered writes through an aligned buffer, keeping what surrounds an
 // unaligned piece. Two such writes in one block exclude each other.
-func (b *File) writeBuffered(p []byte, off int64) (int, error) {
-	b.edge.Lock()
-	defer b.edge.Unlock()
+func (h *File) writeBuffered(p []byte, off int64) (int, error) {
+	h.edge.Lock()
+	defer h.edge.Unlock()
 	done := 0
-	buf := alignedBuffer(1 << 18)
+	buf := alignedBuffer(min(1<<18, len(p)+2*directAlign))
 	for done < len(p) {
 		start := (off + int64(done)) &^ (directAlign - 1)
 		skip := int(off + int64(done) - start)
 		want := min(len(buf), (skip+len(p)-done+directAlign-1)&^(directAlign-1))
 		if skip != 0 || skip+len(p)-done < want {
-			if _, err := b.f.ReadAt(buf[:want], start); err != nil && err != io.EOF {
+			n, err := h.f.ReadAt(buf[:want], start)
+			if err != nil && err != io.EOF {
 				return done, err
 			}
+			clear(buf[n:want])
 		}
 		k := copy(buf[skip:want], p[done:])
 		end := want
-		if start+int64(want) > b.Size() {
-			// The image's last block is short: write no more of it than there
-			// is.
-			end = (skip + k + SectorSize - 1) &^ (SectorSize - 1)
+		if h.o.Fixed {
+			size, err := h.Size()
+			if err != nil {
+				return done, err
+			}
+			if start+int64(want) > size {
+				// The last block is short: write no more of it than there is.
+				end = (skip + k + sectorSize - 1) &^ (sectorSize - 1)
+			}
 		}
-		if _, err := b.f.WriteAt(buf[:end], start); err != nil {
+		if _, err := h.f.WriteAt(buf[:end], start); err != nil {
 			return done, err
 		}
 		done += k

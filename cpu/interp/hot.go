@@ -1,0 +1,421 @@
+package interp
+
+import (
+	"sync/atomic"
+
+	"dfemu/cpu/x86"
+)
+
+// A Translator turns blocks that are executed often into code of the host. It is shared by the processors of a
+// machine: its methods may be called from any of their goroutines.
+type Translator interface {
+	// Translate returns the translation of the block that r describes, made now or earlier, or nil where it
+	// has none: the mode is not provided for, or there is no room (see Full).
+	Translate(r *Request) *Unit
+	// Enter executes translated code from at on until it leaves, and returns with the processor's registers in
+	// memory and what happened in its Hot area.
+	Enter(c *CPU, at uintptr)
+	// Site returns the unit and the description of a place where code leaves.
+	Site(id uint32) (*Unit, *Site)
+	// Link makes the exit id, a SiteLink, go on in unit to directly.
+	Link(id uint32, to *Unit)
+	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory.
+	Drop(page, lines uint64)
+	// Full reports whether Recycle is called for.
+	Full() bool
+	// Recycle forgets everything. No processor executes translated code meanwhile.
+	Recycle()
+}
+
+// A Request asks for a translation.
+type Request struct {
+	Phys uint64 // guest-physical address of the first byte
+	Code []byte // the bytes, all in one page; the translator keeps them
+	Mode x86.Mode
+	Key  uint8 // what else decoding depends on
+	User bool  // executed at CPL 3
+	// Features are those that the processor announces.
+	Features x86.FeatureSet
+}
+
+// A Unit is one translated block: control enters it at its start and leaves it at its sites.
+type Unit struct {
+	Phys  uint64
+	Code  []byte
+	Mode  x86.Mode
+	Key   uint8
+	User  bool
+	Entry uintptr // where a processor enters
+	Epoch uint32  // units of earlier epochs are gone
+	Dead  atomic.Bool
+	Insts []Inst // the instructions of the block
+	Sites []Site
+
+	cur *block // stands for the unit where an instruction looks at the block it is in
+}
+
+// An Inst is one instruction of a unit.
+type Inst struct {
+	Start, Next uint16 // offsets in the block
+	op          atomic.Pointer[Op]
+}
+
+// The kinds of sites.
+const (
+	// SiteRIP: control goes to Hot's RIP.
+	SiteRIP = iota
+	// SiteLink: control goes to Target in the page; the exit can be linked.
+	SiteLink
+	// SiteOp: the interpreter is to execute instruction Inst and to go on at Resume, if it is not 0 and
+	// the instruction does not transfer control.
+	SiteOp
+	// SiteInterpret: as SiteRIP, but the block there must be interpreted.
+	SiteInterpret
+)
+
+// A Site is a place where translated code leaves.
+type Site struct {
+	Inst   uint8
+	Resume uintptr
+	Target int32 // offset from the start of the page
+	Patch  uintptr
+	// Flags tells how to find the arithmetic flags before the instruction: those in Hot, or made by a
+	// comparison earlier in the block whose operands are still there.
+	Flags Recipe
+}
+
+// The kinds of recipes.
+const (
+	FlagsStored = iota // in Hot
+	FlagsAdd           // of Dst = (Dst - Src) + Src
+	FlagsSub           // of Dst = (Dst + Src) - Src
+	FlagsCmp           // of Dst - Src
+	FlagsLogic         // of the logical result Dst
+	FlagsTest          // of Dst & Src
+)
+
+// A Recipe computes the arithmetic flags from registers.
+type Recipe struct {
+	Kind  uint8
+	Size  uint8 // bytes
+	Dst   uint8
+	Src   uint8 // 0xff: Imm
+	Imm   uint64
+	Owner int8 // the instruction that sets them
+}
+
+// Hot is what a processor and translated code share besides registers.
+type Hot struct {
+	Flags uint32 // as LAHF and SETO AL leave them in AX
+	Kind  uint32
+	Site  uint32
+	_     uint32
+	Page  uint64 // RIP of the start of the page that code is executed from
+	RIP   uint64
+	G     uintptr
+	Temp  [4]uint64
+	// VecIn tells how the vector registers are in the host's: 0 not at all, 1 usable by SSE, 3 by AVX.
+	VecIn uint8
+	// VecOK is what VecIn may become.
+	VecOK     uint8
+	HostMXCSR uint32
+
+	gen     uint64 // the value of CPU.jgen that the targets are of
+	epoch   uint32
+	Kernel  [targetSize]Target
+	User    [targetSize]Target
+	entered uint64 // times translated code was entered
+	ops     uint64 // instructions executed for it
+}
+
+const targetSize = 1024
+
+// A Target is where code at a linear address is translated.
+type Target struct {
+	RIP  uint64
+	Code uintptr
+}
+
+// TargetIndex returns the place of rip in a table of targets.
+func TargetIndex(rip uint64) uint64 { return (rip ^ rip>>10) & (targetSize - 1) }
+
+// hotFrom executes b and the blocks that follow, as blocksFrom does, through the translator where they
+// are executed often.
+func (c *CPU) hotFrom(b *block) status {
+	t := c.acc.translator
+	var from uint32
+	for {
+		var st status
+		u := b.unit
+		if u == nil || u.Dead.Load() || u.Epoch != c.acc.epoch.Load() {
+			u = c.heat(b)
+		}
+		if u != nil {
+			if from != 0 {
+				c.link(from, u)
+			}
+			c.enterTarget(u)
+			st, from = c.execute(t, u)
+		} else {
+			from = 0
+			st = c.interpretBlock(b)
+		}
+		switch st {
+		case stTaken, stBranch, stFall:
+		default:
+			return st
+		}
+		if c.pending.Load() != 0 {
+			return stEnd
+		}
+		if b = c.lookup(); b == nil {
+			return stFault
+		}
+	}
+}
+
+// interpretBlock executes one block by its handlers, with c.rip set for what follows.
+func (c *CPU) interpretBlock(b *block) status {
+	rip := c.rip
+	c.r[regRIP] = rip
+	c.cur = b
+	o := &b.ops[0]
+	st := o.fn(c, o)
+	for st == stNext {
+		o = following(o)
+		st = o.fn(c, o)
+	}
+	c.icount += uint64(o.count)
+	switch st {
+	case stTaken, stBranch:
+	case stFall:
+		c.rip = (rip + b.size) & c.ipMask
+	default:
+		c.stop(st, o)
+	}
+	return st
+}
+
+// heat counts an execution of b and returns its translation once there have been enough.
+func (c *CPU) heat(b *block) *Unit {
+	limit := c.acc.heat
+	if b.heat < limit {
+		b.heat++
+		return nil
+	}
+	if b.heat > limit || b.phys2 != 0 || b.code == nil || !c.settled(b) || b.key&(keySingle|keyReal) != 0 {
+		return nil
+	}
+	t := c.acc.translator
+	if t.Full() {
+		c.recycle()
+	}
+	u := t.Translate(&Request{Phys: b.phys, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Features: c.sys.features})
+	if u == nil {
+		b.heat = limit + 1
+		return nil
+	}
+	if b.dead {
+		return nil
+	}
+	b.unit = u
+	c.stats.Blocks++
+	return u
+}
+
+// recycle empties the translator.
+func (c *CPU) recycle() {
+	resume := c.acc.stopOthers(c)
+	defer resume()
+	c.acc.epoch.Add(1)
+	c.acc.translator.Recycle()
+}
+
+// link connects an exit with the unit that control went to from it.
+func (c *CPU) link(from uint32, to *Unit) {
+	u, _ := c.acc.translator.Site(from)
+	if u == nil || u.Dead.Load() || u.Phys&pageMask != to.Phys&pageMask || u.Key != to.Key {
+		return
+	}
+	c.acc.translator.Link(from, to)
+}
+
+// enterTarget enters the present RIP into the table of jump targets.
+func (c *CPU) enterTarget(u *Unit) {
+	h := &c.hot
+	if h.gen != c.jgen || h.epoch != u.Epoch {
+		h.flush()
+		h.gen, h.epoch = c.jgen, u.Epoch
+	}
+	if c.mode != x86.Mode64 {
+		return
+	}
+	e := &h.Kernel[TargetIndex(c.rip)]
+	if u.User {
+		e = &h.User[TargetIndex(c.rip)]
+	}
+	e.RIP, e.Code = c.rip, u.Entry
+}
+
+// noGeneration in Hot.gen makes the targets invalid.
+const noGeneration = ^uint64(0)
+
+// noRIP is not canonical, so that no target has it.
+const noRIP = 1 << 62
+
+func (h *Hot) flush() {
+	for i := range h.Kernel {
+		h.Kernel[i].RIP = noRIP
+	}
+	for i := range h.User {
+		h.User[i].RIP = noRIP
+	}
+}
+
+// rawFlags and setRawFlags convert the arithmetic flags from and to the form that Hot.Flags has.
+func (c *CPU) rawFlags() uint32 {
+	f := uint32(c.arith())
+	return (f&0xd5|2)<<8 | f>>11&1
+}
+
+func (c *CPU) setRawFlags(v uint32) { c.setArith(uint64(v>>8&0xd5 | v&1<<11)) }
+
+// execute enters u at its start. The status is that of a block; site is the exit taken if it can be linked.
+func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
+	h := &c.hot
+	h.Page = c.rip & pageMask
+	h.Flags = c.rawFlags()
+	at := u.Entry
+	for {
+		h.VecOK = c.vectorsUsable()
+		h.entered++
+		t.Enter(c, at)
+		switch h.Kind {
+		case SiteRIP:
+			c.setRawFlags(h.Flags)
+			c.rip = h.RIP
+			return stBranch, 0
+		case SiteInterpret:
+			c.setRawFlags(h.Flags)
+			c.rip = h.RIP
+			b := c.lookup()
+			if b == nil {
+				return stFault, 0
+			}
+			return c.interpretBlock(b), 0
+		case SiteLink:
+			c.setRawFlags(h.Flags)
+			_, s := t.Site(h.Site)
+			c.rip = h.Page + uint64(int64(s.Target))
+			return stTaken, h.Site
+		}
+		h.ops++
+		u, s := t.Site(h.Site)
+		o := c.unitOp(u, int(s.Inst))
+		c.r[regRIP] = h.Page | u.Phys&pageOffset
+		c.cur = u.cur
+		c.unitFlags(&s.Flags)
+		st = o.fn(c, o)
+		switch st {
+		case stNext:
+			if s.Resume == 0 || u.Dead.Load() || c.pending.Load()&(pendStop|pendSlow|pendKick) != 0 {
+				c.rip = c.nextRIP(o)
+				return stBranch, 0
+			}
+			h.Flags = c.rawFlags()
+			at = s.Resume
+			if h.gen != c.jgen {
+				h.flush()
+				h.gen = c.jgen
+			}
+		case stTaken, stBranch:
+			return stBranch, 0
+		case stFall:
+			c.rip = c.nextRIP(o)
+			return stBranch, 0
+		default:
+			c.icount++
+			c.stop(st, o)
+			return st, 0
+		}
+	}
+}
+
+// unitOp returns the handler of an instruction of a unit.
+func (c *CPU) unitOp(u *Unit, i int) *Op {
+	n := &u.Insts[i]
+	if o := n.op.Load(); o != nil {
+		return o
+	}
+	var in x86.Inst
+	o := &Op{start: n.Start, next: n.Next, width: 1, count: 1}
+	if err := x86.Decode(u.Mode, u.Code[n.Start:n.Next], &in); err != nil {
+		o.fn = undefinedOp
+		return o
+	}
+	o.size = in.OpSize
+	o.legacy = u.Mode != x86.Mode64
+	if o.legacy && u.Key&keyFlat != 0 && in.Mem.Seg < x86.FS && in.Mem.Seg != x86.CS {
+		o.legacy = false
+	}
+	if hasMem(&in) {
+		o.bindMem(&in)
+	}
+	c.compile(&in, o)
+	n.op.Store(o)
+	return o
+}
+
+// Prepare completes a unit that a translator has made.
+func (u *Unit) Prepare() {
+	u.cur = &block{ops: []Op{{start: u.Insts[len(u.Insts)-1].Start}}}
+}
+
+// unitFlags makes the arithmetic flags those before the instruction at a site.
+func (c *CPU) unitFlags(r *Recipe) {
+	if r.Kind == FlagsStored {
+		c.setRawFlags(c.hot.Flags)
+		return
+	}
+	switch r.Size {
+	case 1:
+		recompute[uint8](c, r)
+	case 2:
+		recompute[uint16](c, r)
+	case 4:
+		recompute[uint32](c, r)
+	default:
+		recompute[uint64](c, r)
+	}
+}
+
+func recompute[T word](c *CPU, r *Recipe) {
+	d, s := T(c.r[r.Dst&15]), T(r.Imm)
+	if r.Src != 0xff {
+		s = T(c.r[r.Src&15])
+	}
+	switch r.Kind {
+	case FlagsAdd:
+		flagsAdd(c, d-s, s, d)
+	case FlagsSub:
+		flagsSub(c, d+s, s, d)
+	case FlagsCmp:
+		flagsSub(c, d, s, d-s)
+	case FlagsTest:
+		flagsLogic(c, d&s)
+	default:
+		flagsLogic(c, d)
+	}
+}
+
+// vectorsUsable tells what vector instructions translated code may execute: 0 none, 1 SSE, 3 AVX too.
+func (c *CPU) vectorsUsable() uint8 {
+	const xcr0 = x86.XCR0_SSE | x86.XCR0_AVX
+	switch {
+	case c.s.CR0&(x86.CR0_EM|x86.CR0_TS) != 0 || c.s.CR4&x86.CR4_OSFXSR == 0 || c.s.MXCSR&simdMasks != simdMasks:
+		return 0
+	case c.s.CR4&x86.CR4_OSXSAVE == 0 || c.s.XCR0&xcr0 != xcr0:
+		return 1
+	}
+	return 3
+}

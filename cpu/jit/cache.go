@@ -1,0 +1,197 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
+
+const (
+	// codeSize bounds the translated code of a machine, in bytes. When it is used up, all is dropped.
+	codeSize = 48 << 20
+	// unitRoom is more than the code of one unit takes.
+	unitRoom = 64 << 10
+	// maxSites is the number of sites that a unit can have, by the form of their numbers.
+	maxSites = 256
+	maxUnits = 1 << 24
+)
+
+// translator makes and keeps units. It implements interp.Translator.
+type translator struct {
+	mu    sync.Mutex
+	mem   *codeMemory
+	start int // of the first unit
+	stubs stubs
+	epoch uint32
+	// units holds all units of the epoch by their number, which starts at 1. Site reads it without the lock.
+	units    unitList
+	find     map[unitKey]*record
+	pages    map[uint64][]*record
+	build    builder
+	features x86.FeatureSet // of the host
+}
+
+type unitKey struct {
+	phys uint64
+	key  uint8
+}
+
+// record is what the translator knows of a unit.
+type record struct {
+	*interp.Unit
+	id       uint32
+	incoming []uint32 // sites that are linked to it
+}
+
+func newTranslator() (*translator, error) {
+	if f := hostFeatures(); !f.Has(x86.FeatAVX2) || !f.Has(x86.FeatBMI2) {
+		return nil, errors.New("jit: the host's processor has no AVX2 and BMI2, which translated code uses: use --accel=interp")
+	}
+	m, err := newCodeMemory(codeSize)
+	if err != nil {
+		return nil, err
+	}
+	t := &translator{mem: m, features: hostFeatures()}
+	a := asm{base: m.base()}
+	t.stubs = makeStubs(&a)
+	m.used = copy(m.w, a.b)
+	t.start = m.used
+	t.reset()
+	return t, nil
+}
+
+func (t *translator) close() { t.mem.close() }
+
+func (t *translator) reset() {
+	t.mem.used = t.start
+	t.units.reset()
+	t.find = map[unitKey]*record{}
+	t.pages = map[uint64][]*record{}
+}
+
+// Full implements interp.Translator.
+func (t *translator) Full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mem.used+unitRoom > len(t.mem.w) || t.units.len() >= maxUnits-1
+}
+
+// Recycle implements interp.Translator.
+func (t *translator) Recycle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.epoch++
+	t.reset()
+}
+
+// Translate implements interp.Translator.
+func (t *translator) Translate(r *interp.Request) *interp.Unit {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := unitKey{r.Phys, r.Key}
+	if old := t.find[k]; old != nil {
+		if bytes.Equal(old.Code, r.Code) {
+			return old.Unit
+		}
+		t.kill(old)
+		t.forget(old)
+	}
+	if t.mem.used+unitRoom > len(t.mem.w) {
+		return nil
+	}
+	id := uint32(t.units.len() + 1)
+	u, code := t.build.unit(t, r, id)
+	if u == nil {
+		return nil
+	}
+	t.mem.used += copy(t.mem.w[t.mem.used:], code)
+	t.mem.used = (t.mem.used + 15) &^ 15
+	u.Epoch = t.epoch
+	u.Prepare()
+	n := &record{Unit: u, id: id}
+	t.units.add(n)
+	t.find[k] = n
+	page := r.Phys &^ 0xfff
+	t.pages[page] = append(t.pages[page], n)
+	return u
+}
+
+// Site implements interp.Translator.
+func (t *translator) Site(id uint32) (*interp.Unit, *interp.Site) {
+	n := t.units.get(id >> 8)
+	if n == nil || int(id&0xff) >= len(n.Sites) {
+		return nil, nil
+	}
+	return n.Unit, &n.Sites[id&0xff]
+}
+
+// Link implements interp.Translator.
+func (t *translator) Link(id uint32, to *interp.Unit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.find[unitKey{to.Phys, to.Key}]
+	from := t.units.get(id >> 8)
+	if n == nil || n.Unit != to || from == nil || from.Dead.Load() {
+		return
+	}
+	s := &from.Sites[id&0xff]
+	t.mem.patch32(s.Patch, uint32(to.Entry-s.Patch-4))
+	n.incoming = append(n.incoming, id)
+}
+
+// Drop implements interp.Translator.
+func (t *translator) Drop(page, lines uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.pages[page]
+	if list == nil {
+		return
+	}
+	kept := list[:0]
+	for _, n := range list {
+		first := n.Phys & 0xfff >> 6
+		last := (n.Phys&0xfff + uint64(len(n.Code)) - 1) >> 6
+		if lines&(^uint64(0)<<first&(^uint64(0)>>(63-last))) == 0 {
+			kept = append(kept, n)
+			continue
+		}
+		t.kill(n)
+		delete(t.find, unitKey{n.Phys, n.Key})
+	}
+	clear(list[len(kept):])
+	if len(kept) == 0 {
+		delete(t.pages, page)
+	} else {
+		t.pages[page] = kept
+	}
+}
+
+// kill makes sure that no unit goes on in n.
+func (t *translator) kill(n *record) {
+	n.Dead.Store(true)
+	for _, id := range n.incoming {
+		if from := t.units.get(id >> 8); from != nil {
+			s := &from.Sites[id&0xff]
+			t.mem.patch32(s.Patch, uint32(s.Resume-s.Patch-4))
+		}
+	}
+	n.incoming = nil
+}
+
+// forget takes a unit out of its page.
+func (t *translator) forget(n *record) {
+	page := n.Phys &^ 0xfff
+	list := t.pages[page]
+	for i, o := range list {
+		if o == n {
+			t.pages[page] = append(list[:i], list[i+1:]...)
+			break
+		}
+	}
+	delete(t.find, unitKey{n.Phys, n.Key})
+}

@@ -1,0 +1,136 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
+
+// direct goes to an offset from the start of the page, if condition cc holds (-1: always). The flags are in memory.
+func (b *builder) direct(target int64, cc int) {
+	if target >= 0 && target < 4096 {
+		s := b.site(interp.Site{Target: int32(target)})
+		// The displacement is replaced while others may execute it: it must be aligned.
+		size := 1
+		if cc >= 0 {
+			size = 2
+		}
+		b.nops(-(len(b.b) + size) & 3)
+		var j int
+		if cc < 0 {
+			j = b.jump()
+		} else {
+			j = b.jcc(uint8(cc))
+		}
+		b.sites[s].Patch = b.base + uintptr(j)
+		b.colds = append(b.colds, cold{from: []int{j}, site: s, kind: coldLink})
+		return
+	}
+	skip := 0
+	if cc >= 0 {
+		skip = b.jcc(uint8(cc) ^ 1)
+	}
+	b.load64(r14, field(layout.Page))
+	b.lea64(r14, at(r14, int32(target)))
+	b.lookup()
+	miss := b.jcc(ccNE)
+	b.goTo()
+	b.land(miss)
+	b.jumpTo(b.t.stubs.rip)
+	if cc >= 0 {
+		b.land(skip)
+	}
+}
+
+// targets is the table of the unit's privilege.
+func (b *builder) targets() int32 {
+	if b.r.User {
+		return layout.User - bias
+	}
+	return layout.Kernel - bias
+}
+
+// lookup compares the entry for the target in r14 with it and leaves the entry's place in r15.
+func (b *builder) lookup() {
+	b.mov64(r15, r14)
+	b.shrImm64(r15, 10)
+	b.op(0, false, false, mapOne, 0x33, uint8(r15), inReg(r14))
+	b.aluImm(4, false, inReg(r15), layout.Targets-1)
+	b.op(0, false, false, mapOne, 0xc1, 4, inReg(r15))
+	b.byte(4)
+	b.alu64(7, r14, rm{mem: true, reg: rBP, index: r15, disp: b.targets()})
+}
+
+// goTo continues at the target in r14, whose entry r15 points to.
+func (b *builder) goTo() {
+	b.aluImm(4, true, inReg(r14), -4096)
+	b.store64(field(layout.Page), r14)
+	b.op(0, false, false, mapOne, 0xff, 4, rm{mem: true, reg: rBP, index: r15, disp: b.targets() + 8})
+}
+
+// branch is a conditional jump.
+func (b *builder) branch(n *inst) {
+	b.needFlags()
+	b.saveFlags()
+	cc, _ := n.Op.Cond()
+	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, int(cc))
+}
+
+// returnAddress puts the address after n into d.
+func (b *builder) returnAddress(n *inst, d reg) {
+	b.load64(d, field(layout.Page))
+	b.lea64(d, at(d, b.page+int32(n.next)))
+}
+
+// call is CALL to a fixed distance.
+func (b *builder) call(n *inst) {
+	b.lea64(r14, at(hRSP, -8))
+	b.reach(8, true, 0)
+	b.returnAddress(n, rAX)
+	b.store64(at(r14, 0), rAX)
+	b.lea64(hRSP, at(hRSP, -8))
+	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
+}
+
+// ret64 is RET. Where the table of targets does not have the address, the interpreter executes it.
+func (b *builder) ret64(n *inst) {
+	b.mov64(r14, hRSP)
+	b.reach(8, false, 0)
+	b.load64(r14, at(r14, 0))
+	b.lookup()
+	b.slow(b.jcc(ccNE))
+	pop := int32(8)
+	if n.NArgs > 0 {
+		pop += int32(uint16(n.Args[0].Imm))
+	}
+	b.lea64(hRSP, at(hRSP, pop))
+	b.goTo()
+}
+
+// indirect is CALL and JMP through a register or memory.
+func (b *builder) indirect(n *inst) {
+	a := &n.Args[0]
+	if a.Kind == x86.KindMem {
+		b.reachOperand(n, 8, false, 0)
+		b.load64(r14, at(r14, 0))
+	} else {
+		b.mov64(r14, b.value(a.Reg, r14))
+	}
+	b.lookup()
+	b.slow(b.jcc(ccNE))
+	if n.Op == x86.JMP {
+		b.goTo()
+		return
+	}
+	b.store64(field(layout.Temp), r14)
+	b.store64(field(layout.Temp+8), r15)
+	b.lea64(r14, at(hRSP, -8))
+	b.reach(8, true, 0)
+	b.returnAddress(n, rAX)
+	b.store64(at(r14, 0), rAX)
+	b.lea64(hRSP, at(hRSP, -8))
+	b.load64(r14, field(layout.Temp))
+	b.load64(r15, field(layout.Temp+8))
+	b.goTo()
+}

@@ -1,0 +1,178 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
+
+const allFlags = uint32(x86.ArithFlags)
+
+// flagState is where the guest's arithmetic flags are at the present place: in the host's flags, in memory (where
+// they always are between units), in both, or, while nothing but a fault would see them, nowhere: then recipe computes them.
+type flagState struct {
+	host, mem bool
+	producer  int // the instruction that set them last, -1: none in this unit
+	recipe    interp.Recipe
+	before    interp.Recipe // how to find those before the present instruction
+}
+
+// liveness finds out which flags are needed after each instruction.
+func (b *builder) liveness() {
+	live, liveAll := allFlags, allFlags
+	for i := len(b.insts) - 1; i >= 0; i-- {
+		n := &b.insts[i]
+		n.live, n.liveAll = live, liveAll
+		f := &n.flags
+		kills := (f.Written | f.Undefined) & allFlags
+		if f.Cond {
+			kills = 0
+		}
+		live = live&^kills | f.Tested&allFlags
+		liveAll = liveAll&^kills | f.Tested&allFlags
+		if n.class == clBranch || n.EndsBlock() {
+			live, liveAll = allFlags, allFlags
+		}
+		if n.observer {
+			liveAll = allFlags
+		}
+	}
+}
+
+// saveFlags puts the flags into memory. It leaves the host's as they are.
+func (b *builder) saveFlags() {
+	if b.mem {
+		return
+	}
+	b.byte(0x9f)             // lahf
+	b.byte(0x0f, 0x90, 0xc0) // seto al
+	b.store32(field(layout.Flags), rAX)
+	b.mem = true
+}
+
+// loadFlags makes the host's flags those in memory.
+func (b *builder) loadFlags() {
+	b.load32(rAX, field(layout.Flags))
+	b.byte(0x04, 0x7f) // add al, 0x7f: overflows if al is 1
+	b.byte(0x9e)       // sahf
+}
+
+// needFlags makes sure that the host's flags are the guest's.
+func (b *builder) needFlags() {
+	if !b.host {
+		b.loadFlags()
+		b.host = true
+	}
+}
+
+// observe is called before the code of an instruction that may fault, which destroys the host's flags before it
+// has done anything.
+func (b *builder) observe(n *inst) {
+	b.before = interp.Recipe{}
+	if b.mem {
+		b.host = false
+		return
+	}
+	needed := n.live&^b.kills(n) | n.flags.Tested&allFlags
+	switch {
+	case !b.host:
+		b.before = b.recipe
+	case needed != 0 || n.class >= clJump || !b.covered():
+		b.saveFlags()
+	default:
+		b.before = b.recipe
+	}
+	b.host = false
+}
+
+func (b *builder) kills(n *inst) uint32 {
+	if n.flags.Cond {
+		return 0
+	}
+	return (n.flags.Written | n.flags.Undefined) & allFlags
+}
+
+// covered reports whether the recipe for the flags serves every instruction from the present one on that may
+// fault, until the flags are set again.
+func (b *builder) covered() bool {
+	if b.recipe.Kind == interp.FlagsStored {
+		return false
+	}
+	var changed uint16
+	for i := b.producer + 1; i < len(b.insts); i++ {
+		n := &b.insts[i]
+		if (n.observer) && changed&b.operands() != 0 {
+			return false
+		}
+		if b.kills(n) == allFlags {
+			return true
+		}
+		if n.flags.Tested|n.flags.Written|n.flags.Undefined != 0 || n.class >= clJump || n.class == clExit {
+			return false
+		}
+		changed |= n.written
+	}
+	return false
+}
+
+// operands are the registers that the recipe reads.
+func (b *builder) operands() uint16 {
+	m := uint16(1) << b.recipe.Dst
+	if b.recipe.Src != 0xff {
+		m |= 1 << b.recipe.Src
+	}
+	return m
+}
+
+// done notes what n has done to the flags.
+func (b *builder) done(n *inst) {
+	if n.class == clExit {
+		b.recipe, b.producer = interp.Recipe{}, b.i
+		return
+	}
+	if (n.flags.Written|n.flags.Undefined)&allFlags == 0 {
+		return
+	}
+	b.host, b.mem = true, false
+	b.producer = b.i
+	b.recipe = recipeOf(n)
+}
+
+// recipeOf returns how to compute the flags that n has set, if they follow from registers.
+func recipeOf(n *inst) (r interp.Recipe) {
+	if n.NArgs != 2 || n.Args[0].Kind != x86.KindReg || n.Args[0].High || n.Args[1].High || n.class == clExit {
+		return r
+	}
+	d, s := &n.Args[0], &n.Args[1]
+	switch n.Op {
+	case x86.ADD:
+		r.Kind = interp.FlagsAdd
+	case x86.SUB:
+		r.Kind = interp.FlagsSub
+	case x86.CMP:
+		r.Kind = interp.FlagsCmp
+	case x86.TEST:
+		r.Kind = interp.FlagsTest
+	case x86.AND, x86.OR, x86.XOR:
+		r.Kind = interp.FlagsLogic
+	default:
+		return r
+	}
+	r.Size, r.Dst, r.Src = d.Size, uint8(d.Reg), 0xff
+	if r.Kind == interp.FlagsLogic {
+		return r
+	}
+	switch s.Kind {
+	case x86.KindReg:
+		r.Src = uint8(s.Reg)
+		if r.Src == r.Dst && r.Kind != interp.FlagsCmp && r.Kind != interp.FlagsTest {
+			return interp.Recipe{}
+		}
+	case x86.KindImm:
+		r.Imm = uint64(s.Imm)
+	default:
+		return interp.Recipe{}
+	}
+	return r
+}

@@ -1,0 +1,43 @@
+//go:build linux
+
+package jit
+
+import (
+	"dfemu/cpu"
+	"dfemu/cpu/interp"
+)
+
+// Accel is the accelerator. It implements [cpu.Accelerator].
+type Accel struct {
+	*interp.Accel
+	t *translator
+}
+
+// New makes the processors of a machine, in their power-on state.
+func New(cfg cpu.Config) (cpu.Accelerator, error) { return newAccel(cfg, heat) }
+
+// heat is how often a block is interpreted before it is translated.
+const heat = 16
+
+func newAccel(cfg cpu.Config, heat uint8) (cpu.Accelerator, error) {
+	t, err := newTranslator()
+	if err != nil {
+		return nil, err
+	}
+	a, err := interp.NewTranslated(cfg, t, heat)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return &Accel{a, t}, nil
+}
+
+// Name implements [cpu.Accelerator].
+func (*Accel) Name() string { return "jit" }
+
+// Close implements [cpu.Accelerator].
+func (a *Accel) Close() error {
+	err := a.Accel.Close()
+	a.t.close()
+	return err
+}

@@ -1,0 +1,14 @@
+//go:build !amd64 || !linux
+
+package jit
+
+import (
+	"errors"
+
+	"dfemu/cpu"
+)
+
+// New reports that this host cannot translate.
+func New(cpu.Config) (cpu.Accelerator, error) {
+	return nil, errors.New("jit: translation needs an amd64 host with Linux: use --accel=interp")
+}

@@ -1,0 +1,95 @@
+//go:build amd64 && linux
+
+package jit
+
+import "dfemu/cpu/x86"
+
+// address puts the linear address of n's memory operand into r14. It destroys r15, and flags where the operand has a segment base.
+func (b *builder) address(n *inst) {
+	m := &n.Mem
+	b.effective(n, r14)
+	if m.Seg == x86.FS || m.Seg == x86.GS {
+		b.alu64(0, r14, field(layout.SegBase+8*int32(m.Seg)))
+	}
+}
+
+// effective puts the offset of n's memory operand in its segment into d. It uses r14 and r15 and changes no flags.
+func (b *builder) effective(n *inst, d reg) {
+	m := &n.Mem
+	x := rm{mem: true, reg: noReg, index: noReg, disp: int32(m.Disp), scale: m.Scale}
+	switch {
+	case m.Base == x86.RIPBase:
+		b.load64(r14, field(layout.Page))
+		x.reg = r14
+		x.disp = int32(int64(b.page) + int64(n.next) + m.Disp)
+	case m.Base != x86.NoReg:
+		x.reg = hostOf[m.Base]
+		if x.reg == noReg {
+			b.load64(r14, slot(m.Base))
+			x.reg = r14
+		}
+	}
+	if m.Index != x86.NoReg {
+		x.index = hostOf[m.Index]
+		if x.index == noReg {
+			b.load64(r15, slot(m.Index))
+			x.index = r15
+		}
+	}
+	if n.AddrSize == 4 {
+		b.lea32(d, x)
+	} else {
+		b.lea64(d, x)
+	}
+}
+
+// addressable reports whether effective can do it.
+func (b *builder) addressable(n *inst) bool {
+	m := &n.Mem
+	if m.VSIB || n.AddrSize != 8 && n.AddrSize != 4 || m.Disp != int64(int32(m.Disp)) {
+		return false
+	}
+	if m.Base == x86.RIPBase {
+		d := int64(b.page) + int64(n.next) + m.Disp
+		return d == int64(int32(d)) && n.AddrSize == 8
+	}
+	return true
+}
+
+// reach turns the linear address in r14 into that of the host, for an access of size bytes. Where the TLB does
+// not answer, or the address is not aligned to align bytes (0: need not be), the interpreter
+// executes the instruction. It destroys rAX, r15 and the flags.
+func (b *builder) reach(size int32, write bool, align uint8) {
+	var from [2]int
+	k := from[:0]
+	if align > 1 {
+		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r14))
+		b.u32(uint32(align - 1))
+		k = append(k, b.jcc(ccNE))
+	}
+	b.mov64(r15, r14)
+	b.shrImm64(r15, 12-5)
+	b.aluImm(4, false, inReg(r15), (layout.TLBEntries-1)<<5)
+	b.lea64(rAX, at(r14, size-1))
+	b.aluImm(4, true, inReg(rAX), -4096)
+	b.alu64(1, rAX, field(layout.Ctx))
+	tag := layout.TLBRead
+	if write {
+		tag = layout.TLBWrite
+	}
+	entry := rm{mem: true, reg: rBP, index: r15, disp: layout.TLB - bias}
+	x := entry
+	x.disp += tag
+	b.alu64(7, rAX, x)
+	k = append(k, b.jcc(ccNE))
+	x = entry
+	x.disp += layout.TLBDelta
+	b.alu64(0, r14, x)
+	b.slow(append([]int(nil), k...)...)
+}
+
+// reachOperand makes r14 the host's address of n's memory operand.
+func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) {
+	b.address(n)
+	b.reach(size, write, align)
+}

@@ -1,0 +1,293 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
+
+// builder makes one unit. It is used again for the next.
+type builder struct {
+	asm
+	t     *translator
+	r     *interp.Request
+	id    uint32
+	insts []inst
+	sites []interp.Site
+	colds []cold
+	i     int    // the instruction being translated
+	page  int32  // offset of the block in its page
+	vec   uint8  // what the unit needs of the vector registers: 0, 1, 3
+	code  []byte // for the caller
+	flagState
+}
+
+// inst is one instruction of the block.
+type inst struct {
+	x86.Inst
+	start, next uint16
+	class       class
+	flags       x86.Flags
+	// live are the arithmetic flags that are needed after the instruction, liveAll those with instructions
+	// counted that may fault and must then find all flags.
+	live, liveAll uint32
+	// observer: it may fault, or be executed by the interpreter.
+	observer bool
+	// written has a bit for each general-purpose register that it changes.
+	written uint16
+}
+
+// cold is code that is put behind the unit, since it is executed seldom.
+type cold struct {
+	from  []int // displacements of the jumps that lead here
+	site  int
+	kind  coldKind
+	next  int  // where in the unit to go on
+	host  bool // with the flags in the host's
+	inst  int
+	short bool
+}
+
+type coldKind uint8
+
+const (
+	coldOp   coldKind = iota // the interpreter executes the instruction
+	coldLink                 // a direct jump that is not linked yet
+	coldPoll                 // something is pending at the start of the block
+	coldVec                  // vector registers are to be loaded at the start of the block
+)
+
+// unit translates a block. It returns nil where it cannot; the code is valid until the next call.
+func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Unit, []byte) {
+	if r.Mode != x86.Mode64 {
+		return nil, nil
+	}
+	b.t, b.r, b.id = t, r, id
+	b.asm.b = b.asm.b[:0]
+	b.asm.base = t.mem.base() + uintptr(t.mem.used)
+	b.sites, b.colds = b.sites[:0], b.colds[:0]
+	b.page = int32(r.Phys & 0xfff)
+	b.vec = 0
+	if !b.decode() {
+		return nil, nil
+	}
+	b.liveness()
+	b.flagState = flagState{mem: true, producer: -1}
+
+	b.prologue()
+	ended := false
+	for b.i = range b.insts {
+		ended = b.translate(&b.insts[b.i])
+	}
+	if !ended {
+		last := &b.insts[len(b.insts)-1]
+		b.saveFlags()
+		b.direct(int64(b.page)+int64(last.next), -1)
+	}
+	b.finish()
+	u := &interp.Unit{
+		Phys: r.Phys, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: b.base,
+		Insts: make([]interp.Inst, len(b.insts)), Sites: append([]interp.Site(nil), b.sites...),
+	}
+	for i := range b.insts {
+		u.Insts[i].Start, u.Insts[i].Next = b.insts[i].start, b.insts[i].next
+	}
+	return u, b.b
+}
+
+// decode fills in insts.
+func (b *builder) decode() bool {
+	code := b.r.Code
+	b.insts = b.insts[:0]
+	for at := 0; at < len(code); {
+		if len(b.insts) == 100 {
+			return false
+		}
+		b.insts = append(b.insts, inst{start: uint16(at)})
+		n := &b.insts[len(b.insts)-1]
+		if err := x86.Decode(b.r.Mode, code[at:], &n.Inst); err != nil {
+			return false
+		}
+		at += int(n.Len)
+		n.next = uint16(at)
+		b.classify(n)
+	}
+	return len(b.insts) > 0
+}
+
+// prologue looks whether something is pending, and for the vector registers.
+func (b *builder) prologue() {
+	b.aluImm(7, false, field(layout.Pending), 0)
+	j := b.jcc(ccNE)
+	b.load64(r15, field(layout.G))
+	b.aluImm(7, true, at(r15, stackGuard), stackPreempt)
+	k := b.jcc(ccE)
+	b.colds = append(b.colds, cold{from: []int{j, k}, kind: coldPoll})
+	if b.vec != 0 {
+		b.cmp8(field(layout.VecIn), b.vec)
+		j := b.jcc(ccB)
+		b.colds = append(b.colds, cold{from: []int{j}, kind: coldVec, next: len(b.b)})
+	}
+}
+
+// translate appends the code of one instruction. It reports whether control never goes on behind it.
+func (b *builder) translate(n *inst) (ended bool) {
+	first := len(b.colds)
+	if n.observer && n.class != clExit {
+		b.observe(n)
+	}
+	switch n.class {
+	case clExit:
+		ended = b.leaveTo(n)
+	case clNothing:
+	case clGeneric:
+		b.generic(n)
+	case clLea:
+		b.lea(n)
+	case clAccumulator:
+		b.accumulator(n)
+	case clExchange:
+		b.exchange(n)
+	case clExtend:
+		b.extend(n)
+	case clMultiply:
+		b.multiply(n)
+	case clDivide:
+		b.divide(n)
+	case clCompareExchange:
+		b.compareExchange(n)
+	case clPush:
+		b.push(n)
+	case clPop:
+		b.pop(n)
+	case clLeave:
+		b.leave(n)
+	case clJump:
+		b.saveFlags()
+		b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
+		ended = true
+	case clBranch:
+		b.branch(n)
+	case clCall:
+		b.call(n)
+		ended = true
+	case clReturn:
+		b.ret64(n)
+		ended = true
+	case clIndirect:
+		b.indirect(n)
+		ended = true
+	}
+	b.done(n)
+	for i := first; i < len(b.colds); i++ {
+		if c := &b.colds[i]; c.kind == coldOp {
+			c.next, c.host = len(b.b), b.host
+			if ended {
+				c.next = -1
+			}
+		}
+	}
+	return ended
+}
+
+// leaveTo has the interpreter execute n.
+func (b *builder) leaveTo(n *inst) (ended bool) {
+	var recipe interp.Recipe
+	if !b.mem {
+		if b.host {
+			b.saveFlags()
+		} else {
+			recipe = b.recipe
+		}
+	}
+	s := b.site(interp.Site{Inst: uint8(b.i), Flags: recipe})
+	b.storeImm32(field(layout.Site), b.number(s))
+	b.jumpTo(b.t.stubs.op)
+	b.mem, b.host = true, false
+	if b.i == len(b.insts)-1 && n.Ctl() != x86.CtlCond && n.EndsBlock() {
+		return true
+	}
+	b.sites[s].Resume = b.here()
+	b.reloadVec()
+	return false
+}
+
+// reloadVec makes sure that the vector registers are in the host's after the interpreter had them.
+func (b *builder) reloadVec() {
+	if b.vec != 0 {
+		b.cmp8(field(layout.VecIn), b.vec)
+		j := b.jcc(ccB)
+		b.colds = append(b.colds, cold{from: []int{j}, kind: coldVec, next: len(b.b), inst: b.i + 1})
+	}
+}
+
+// site adds a site and returns its index.
+func (b *builder) site(s interp.Site) int {
+	b.sites = append(b.sites, s)
+	return len(b.sites) - 1
+}
+
+// number is how a site of the unit is known outside.
+func (b *builder) number(site int) uint32 { return b.id<<8 | uint32(site) }
+
+// slow adds a way out, to the interpreter, of the present instruction from the jumps at from.
+func (b *builder) slow(from ...int) {
+	s := b.site(interp.Site{Inst: uint8(b.i), Flags: b.before})
+	b.colds = append(b.colds, cold{from: from, site: s, kind: coldOp, inst: b.i})
+}
+
+// finish appends the cold code.
+func (b *builder) finish() {
+	for i := range b.colds {
+		c := &b.colds[i]
+		for _, j := range c.from {
+			b.land(j)
+		}
+		switch c.kind {
+		case coldOp:
+			b.storeImm32(field(layout.Site), b.number(c.site))
+			b.jumpTo(b.t.stubs.op)
+			if c.next < 0 {
+				continue
+			}
+			b.sites[c.site].Resume = b.here()
+			if b.vec != 0 {
+				b.callVec(c.inst + 1)
+			}
+			if c.host {
+				b.loadFlags()
+			}
+			b.jumpTo(b.base + uintptr(c.next))
+		case coldLink:
+			b.sites[c.site].Resume = b.here()
+			b.storeImm32(field(layout.Site), b.number(c.site))
+			b.jumpTo(b.t.stubs.link)
+		case coldPoll:
+			b.load64(r14, field(layout.Page))
+			b.lea64(r14, at(r14, b.page))
+			b.jumpTo(b.t.stubs.rip)
+		case coldVec:
+			b.callVec(c.inst)
+			b.jumpTo(b.base + uintptr(c.next))
+		}
+	}
+}
+
+// callVec loads the vector registers, or leaves so that the block from instruction i on is interpreted.
+func (b *builder) callVec(i int) {
+	stub := b.t.stubs.vec1
+	if b.vec == 3 {
+		stub = b.t.stubs.vec3
+	}
+	b.callTo(stub)
+	j := b.jccShort(ccAE)
+	off := b.insts[len(b.insts)-1].next
+	if i < len(b.insts) {
+		off = b.insts[i].start
+	}
+	b.load64(r14, field(layout.Page))
+	b.lea64(r14, at(r14, b.page+int32(off)))
+	b.jumpTo(b.t.stubs.interpret)
+	b.landShort(j)
+}

@@ -1,0 +1,89 @@
+package ahci
+
+import "dfemu/devices"
+
+// raise sets the interrupt status of port (or coalescing interrupt) n and tells
+// the guest (AHCI 1.3.1, section 10.7).
+func (d *Device) raise(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	bit := uint32(1) << n
+	fresh := d.is&bit == 0
+	d.is |= bit
+	if d.ghc&ghcIE == 0 {
+		return
+	}
+	d.setLine(true)
+	// With a message for each port, drivers leave IS alone: each event counts.
+	if d.multiMessage() {
+		d.fn.Message(n)
+	} else if fresh {
+		d.fn.Message(0)
+	}
+}
+
+// multiMessage tells whether each port has its own message (section 10.7.2.1); mu
+// is held.
+func (d *Device) multiMessage() bool {
+	return d.o.MSIVectors > 1 && d.vectors() >= d.wantVectors()
+}
+
+func (d *Device) vectors() int {
+	if d.fn.Mode() != pciModeMSI {
+		return 0
+	}
+	return d.msi.Vectors()
+}
+
+// wantVectors is how many messages are needed for one for each port and one for
+// command completion coalescing.
+func (d *Device) wantVectors() int { return min(d.o.MSIVectors, d.o.Ports) }
+
+// setLine drives the pin; mu is held.
+func (d *Device) setLine(level bool) {
+	if d.line != level {
+		d.line = level
+		d.fn.INTx().Set(level)
+	}
+}
+
+// clearIS serves a guest's write to IS: bits with something still pending come
+// back at once. Ports' pending state is passed in, since their locks are taken
+// before mu.
+func (d *Device) clearIS(v, pending uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.is = d.is&^v | pending&v&d.is
+	d.update(true)
+}
+
+// update makes pin and, if news, messages follow IS and GHC.IE; mu is held.
+func (d *Device) update(news bool) {
+	on := d.is != 0 && d.ghc&ghcIE != 0
+	d.setLine(on)
+	if on && news && !d.multiMessage() {
+		d.fn.Message(0)
+	}
+}
+
+// spurious signals an interrupt for which there is no cause: an injected fault.
+func (d *Device) spurious(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ghc&ghcIE == 0 {
+		return
+	}
+	if d.fn.Mode() == pciModeMSI {
+		d.fn.Message(n)
+		return
+	}
+	d.is |= 1 << n
+	d.setLine(true)
+}
+
+// violation reports a breach of the specification; port is -1 for the adapter.
+func (d *Device) violation(port int, clause, text string) {
+	d.probe.Violation(devices.Violation{Clause: "AHCI 1.3.1, " + clause, Text: text, Queue: port})
+}
+
+func (d *Device) strict() bool { return d.probe.Wants(devices.ClassStrict) }

@@ -1,0 +1,53 @@
+package net
+
+import "dfemu/devices"
+
+// configuration serves the registers of the device configuration.
+type configuration struct{ d *Device }
+
+// ReadRegister implements devices.Registers.
+func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {
+	d := c.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch r.ID {
+	case regMAC:
+		return uint64(d.state.MAC[r.Index])
+	case regStatus:
+		return uint64(d.state.status())
+	case regMaxPairs:
+		return uint64(d.o.Pairs)
+	case regMTU:
+		return uint64(d.o.MTU)
+	case regSpeed:
+		return 10000 // Mbit/s
+	case regDuplex:
+		return 1 // full
+	}
+	return 0
+}
+
+// WriteRegister implements devices.Registers. All registers are read-only.
+func (configuration) WriteRegister(devices.Reg, uint64, uint64) {}
+
+type configRegion struct{ d *Device }
+
+// Read implements devices.Region.
+func (c configRegion) Read(off uint64, size int) (uint64, error) {
+	return configRegisters.Read(configuration(c), off, size)
+}
+
+// Write implements devices.Region.
+func (c configRegion) Write(off uint64, size int, v uint64) error {
+	return configRegisters.Write(configuration(c), off, size, v)
+}
+
+// lazyRegion stands for the configuration until the function, and with it the probe,
+// exists: virtio.New wants the region before it makes the function.
+type lazyRegion struct{ r devices.Region }
+
+// Read implements devices.Region.
+func (l *lazyRegion) Read(off uint64, size int) (uint64, error) { return l.r.Read(off, size) }
+
+// Write implements devices.Region.
+func (l *lazyRegion) Write(off uint64, size int, v uint64) error { return l.r.Write(off, size, v) }
