@@ -43,28 +43,26 @@ var bootSector = []byte{
 // TestBootSector starts a boot sector from a disk through SeaBIOS.
 func TestBootSector(t *testing.T) {
 	bios := need(t, seabios, installRemedy)
-	for _, cpus := range []int{1, 2} {
-		t.Run(fmt.Sprintf("%dcpu", cpus), func(t *testing.T) {
-			image := make([]byte, 1<<20)
-			copy(image, bootSector)
-			image[510], image[511] = 0x55, 0xaa
-			copy(image[512:], "hello from the second sector\n")
-			disk := filepath.Join(t.TempDir(), "disk.img")
-			if err := os.WriteFile(disk, image, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			var out output
-			o := boot(t, machine.Config{
-				Accel: "interp", CPUs: cpus, Memory: 128 << 20, Firmware: bios,
-				Disks:  []machine.Disk{{File: disk}},
-				Serial: [4]machine.Serial{{Out: &out}},
-			})
-			if o.Cause != machine.GuestExit || o.Code != 0x15<<1|1 {
-				t.Errorf("ended with %v code %d, want exit code %d", o.Cause, o.Code, 0x15<<1|1)
-			}
-			out.expect(t, "hello from the second sector")
+	eachCPU(t, func(t *testing.T, accel string, cpus int) {
+		image := make([]byte, 1<<20)
+		copy(image, bootSector)
+		image[510], image[511] = 0x55, 0xaa
+		copy(image[512:], "hello from the second sector\n")
+		disk := filepath.Join(t.TempDir(), "disk.img")
+		if err := os.WriteFile(disk, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out output
+		o := boot(t, machine.Config{
+			Accel: accel, CPUs: cpus, Memory: 128 << 20, Firmware: bios,
+			Disks:  []machine.Disk{{File: disk}},
+			Serial: [4]machine.Serial{{Out: &out}},
 		})
-	}
+		if o.Cause != machine.GuestExit || o.Code != 0x15<<1|1 {
+			t.Errorf("ended with %v code %d, want exit code %d", o.Cause, o.Code, 0x15<<1|1)
+		}
+		out.expect(t, "hello from the second sector")
+	})
 }
 
 // TestGRUB boots a disk with GRUB, which reads a file from a FAT file system
@@ -75,20 +73,18 @@ func TestGRUB(t *testing.T) {
 	}
 	bios := need(t, seabios, installRemedy)
 	disk := grubDisk(t)
-	for _, cpus := range []int{1, 2} {
-		t.Run(fmt.Sprintf("%dcpu", cpus), func(t *testing.T) {
-			var out output
-			o := boot(t, machine.Config{
-				Accel: "interp", CPUs: cpus, Memory: 128 << 20, Firmware: bios, Snapshot: true,
-				Disks:  []machine.Disk{{File: disk}},
-				Serial: [4]machine.Serial{{Out: &out}},
-			})
-			if o.Cause != machine.PoweredOff {
-				t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
-			}
-			out.expect(t, "GRUB has started", "a file on the disk")
+	eachCPU(t, func(t *testing.T, accel string, cpus int) {
+		var out output
+		o := boot(t, machine.Config{
+			Accel: accel, CPUs: cpus, Memory: 128 << 20, Firmware: bios, Snapshot: true,
+			Disks:  []machine.Disk{{File: disk}},
+			Serial: [4]machine.Serial{{Out: &out}},
 		})
-	}
+		if o.Cause != machine.PoweredOff {
+			t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
+		}
+		out.expect(t, "GRUB has started", "a file on the disk")
+	})
 }
 
 // grubDisk makes an image with GRUB in front of a FAT partition.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -38,8 +39,12 @@ poweroff -f
 func linuxKernels(t *testing.T) map[string]func(t *testing.T) (kernel string, modules []string) {
 	debian := func(name string) func(t *testing.T) (string, []string) {
 		return func(t *testing.T) (string, []string) {
-			kernel := need(t, filepath.Join(guestsDir(), name, "vmlinuz"), installRemedy)
-			modules, err := filepath.Glob(filepath.Join(guestsDir(), name, "modules", "*.ko"))
+			dir, err := images.GuestsDir()
+			if err != nil {
+				t.Skip(err)
+			}
+			kernel := need(t, filepath.Join(dir, name, "vmlinuz"), installRemedy)
+			modules, err := filepath.Glob(filepath.Join(dir, name, "modules", "*.ko"))
 			if err != nil || len(modules) == 0 {
 				t.Fatalf("%s has no modules: %v", name, err)
 			}
@@ -66,13 +71,13 @@ func TestLinux(t *testing.T) {
 		t.Skip("boots whole guests")
 	}
 	for name, get := range linuxKernels(t) {
-		for _, cpus := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%s/%dcpu", name, cpus), func(t *testing.T) {
+		eachCPU(t, func(t *testing.T, accel string, cpus int) {
+			t.Run(name, func(t *testing.T) {
 				kernel, modules := get(t)
 				disk, sum := randomDisk(t, 4<<20)
 				var out output
 				o := boot(t, machine.Config{
-					Accel: "interp", CPUs: cpus, Memory: 512 << 20,
+					Accel: accel, CPUs: cpus, Memory: 512 << 20,
 					Kernel: kernel, Initrd: initramfs(t, initScript, modules),
 					Cmdline: "console=ttyS0 panic=-1",
 					Disks:   []machine.Disk{{File: disk, Serial: "DFEMU-0001"}},
@@ -94,6 +99,19 @@ func TestLinux(t *testing.T) {
 					t.Errorf("second MiB of the image has sum %s, want %s", got, sum)
 				}
 			})
+		})
+	}
+}
+
+// eachCPU runs a test with each software CPU of this host, with one and with two processors.
+func eachCPU(t *testing.T, f func(t *testing.T, accel string, cpus int)) {
+	accels := []string{"interp"}
+	if runtime.GOARCH == "amd64" && runtime.GOOS == "linux" {
+		accels = append(accels, "jit")
+	}
+	for _, accel := range accels {
+		for _, cpus := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s/%dcpu", accel, cpus), func(t *testing.T) { f(t, accel, cpus) })
 		}
 	}
 }

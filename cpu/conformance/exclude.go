@@ -34,10 +34,6 @@ func excludedForm(f *Form) string {
 		if f.OpSize == 8 {
 			return "AMD has no far pointers with an offset of 64 bits"
 		}
-	case x86.MOVSXD:
-		if f.OpSize == 2 && f.mem() {
-			return "MOVSXD of 16 bits reads 32 bits of memory on AMD, 16 on Intel"
-		}
 	case x86.VPINSRD, x86.VPEXTRD:
 		if f.Mode != x86.Mode64 && f.Enc.W == x86.W1 {
 			return "VPINSRD and VPEXTRD with VEX.W outside 64-bit mode: #UD on AMD, ignored on Intel"

@@ -74,6 +74,17 @@ func at(va uint64) (int, bool) {
 	return 0, false
 }
 
+// readOnly returns where in background the byte at an address of the read-only page is.
+func readOnly(va uint64) (int, bool) {
+	if off := va - dataBase; off-dataSize < pageSize {
+		return int(off), true
+	}
+	if off := va - highBase; off-dataSize < pageSize {
+		return int(off), true
+	}
+	return 0, false
+}
+
 // poke writes bytes into the memory before the case, as far as they are in it.
 func (g *generator) poke(va uint64, b []byte) {
 	for i := range b {
@@ -241,6 +252,9 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	r, c := &g.r, g.c
 	m := &g.choice.Mem
 	size := bytesAt(c.Inst.Op, a.Size)
+	if c.Inst.Op == x86.LEA && r.pct(60) {
+		return nil // any address will do: it is the result
+	}
 	va := g.target(size, g.low())
 	if g.f.Enc.Feat == x86.FeatSHA {
 		va &^= 15 // AMD does not require the alignment that Intel's exception class 4 asks for
@@ -267,10 +281,10 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	if !canonical(ea+g.c.Operand-va) && canonical(g.c.Operand) {
 		return errPlace // the offset with the bit's, as in effective
 	}
+	if byElement(g.f.Enc) && !canonical(va) && g.segmentOf(m.Seg) != nil {
+		return errPlace // elements near it, as in effective
+	}
 	if g.f.Enc.Attr&x86.Gather != 0 {
-		if !canonical(va) && g.segmentOf(m.Seg) != nil {
-			return errPlace // elements near it, as in effective
-		}
 		return g.gather(ea)
 	}
 	mask := g.addressMask()
@@ -295,6 +309,15 @@ func (g *generator) explicit(s x86.Spec, a *x86.Arg) error {
 	}
 	g.setAddress(m.Base, v)
 	return nil
+}
+
+// byElement reports whether an instruction accesses only some elements of its memory operand.
+func byElement(e *x86.Enc) bool {
+	switch e.Op {
+	case x86.VMASKMOVPS, x86.VMASKMOVPD, x86.VPMASKMOVD, x86.VPMASKMOVQ:
+		return true
+	}
+	return e.Attr&x86.Gather != 0
 }
 
 // bitOffset returns how far from its address BT and the like with a register
@@ -366,7 +389,7 @@ func (g *generator) direct(va uint64) error {
 	*base = va - ea
 	if g.f.Mode != x86.Mode64 {
 		*base &= 0xffffffff
-	} else if !canonical(*base) {
+	} else if !canonical(*base) || !canonical(ea+c.Operand-va) {
 		return errPlace
 	}
 	return nil

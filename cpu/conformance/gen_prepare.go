@@ -106,13 +106,19 @@ func (g *generator) prepare() {
 	case x86.JMPFAR, x86.CALLFAR:
 		if g.isMem(0) {
 			g.pokeInt(c.Operand, g.codeAddress(), int(f.OpSize))
-			g.pokeInt(c.Operand+uint64(f.OpSize), uint64(pick(r, selectors)), 2)
+			sel := pick(r, selectors)
+			if sel&^3 == selCode32&^3 && g.addresses(x86.RSP) && gpr[x86.RSP]>>32 != 0 {
+				sel = selCode64 // what it makes of RSP is not defined
+			}
+			g.pokeInt(c.Operand+uint64(f.OpSize), uint64(sel), 2)
 		} else {
 			g.choice.Args[0].Imm = int64(g.codeAddress() & (1<<(8*f.OpSize) - 1))
 			g.choice.Args[0].Reg = pick(r, selectors)
 		}
-		gpr[x86.RSP] = g.stack(true)
-		g.lowStack()
+		if !g.addresses(x86.RSP) {
+			gpr[x86.RSP] = g.stack(true)
+			g.lowStack()
+		}
 	case x86.JMP, x86.CALL:
 		if k := c.Inst.Args[0].Kind; k == x86.KindReg || k == x86.KindMem {
 			g.setArg(0, g.codeAddress())
@@ -131,6 +137,15 @@ func (g *generator) prepare() {
 		g.prepareString()
 	case x86.FXRSTOR, x86.XRSTOR, x86.XSAVE, x86.XSAVEOPT, x86.XSAVEC, x86.LDMXCSR, x86.VLDMXCSR, x86.FLDCW, x86.FLDENV, x86.FRSTOR:
 		g.prepareImage()
+	case x86.CVTPI2PS:
+		if g.isMem(1) { // AMD does not look at pending x87 exceptions then
+			c.Regs.FPU.SW &^= swExceptions | swES | swBusy
+		}
+	case x86.F2XM1, x86.FYL2XP1:
+		if !inDomain(c) { // so that no more than the result is undefined
+			c.Regs.FPU.CW |= swExceptions
+			c.Regs.FPU.SW &^= swES | swBusy
+		}
 	case x86.WRFSBASE, x86.WRGSBASE:
 		if r.pct(80) {
 			gpr[c.Inst.Args[0].Reg] = g.segmentBase()
@@ -248,6 +263,11 @@ func (g *generator) prepareString() {
 		if r.pct(10) {
 			v = r.integer(8)
 		}
+		if op == x86.MOVS && inHigh(c.Operand) != inHigh(dst) {
+			// Processors that move more than an element at a time look for
+			// overlap by linear address, and here are two of the same memory.
+			v = uint64(count) & 1
+		}
 		mask := g.addressMask()
 		gpr[x86.RCX] = v
 		if mask != ^uint64(0) && f.Mode == x86.Mode64 {
@@ -277,6 +297,9 @@ func (g *generator) prepareString() {
 		}
 	}
 }
+
+// inHigh reports whether an address is one of the second addresses of the data pages, or near them.
+func inHigh(va uint64) bool { return va>>32 == highBase>>32 }
 
 // prepareStack gives instructions that use the stack one that sometimes faults,
 // with what they pop.

@@ -14,7 +14,7 @@ type rule struct {
 	ignore func(c *Case, want, got *Result)
 }
 
-// rules apply to cases that came out different.
+// rules apply to cases that came out different, in this order.
 var rules = []rule{
 	{
 		"flags that the instruction's page in the SDM calls undefined",
@@ -31,10 +31,20 @@ var rules = []rule{
 		func(c *Case, want, got *Result) {
 			w, g := &want.Regs.FPU, &got.Regs.FPU
 			g.FCS, g.FDS = w.FCS, w.FDS
-			if w.SW&fswES == 0 {
+			if w.SW&swES == 0 {
 				g.FIP, g.FDP, g.FOP = w.FIP, w.FDP, w.FOP
 			}
 		},
+	},
+	{
+		"x87 instructions without operand leave the operand's address, which XRSTOR of the host's kernel may not have loaded (as above)",
+		func(c *Case, want, got *Result) bool { return c.Regs.FPU.SW&swES == 0 && !c.Form.mem() },
+		func(c *Case, want, got *Result) { got.Regs.FPU.FDP = want.Regs.FPU.FDP },
+	},
+	{
+		"FXSAVE, FNSTENV and the like: pointers as above; MXCSR_MASK is the processor's own",
+		always,
+		ignorePointers,
 	},
 	{
 		"Linux sets P in the error code of all page faults above user space, to hide what is mapped there",
@@ -57,15 +67,6 @@ var rules = []rule{
 		}),
 	},
 	{
-		"AMD leaves the base of FS and GS when a null selector is loaded, Intel clears it (APM vol. 2, 4.5.3)",
-		func(c *Case, want, got *Result) bool {
-			return loadsSegment(c) && (want.Regs.Sel[x86.FS] == 0 || want.Regs.Sel[x86.GS] == 0)
-		},
-		func(c *Case, want, got *Result) {
-			got.Regs.FSBase, got.Regs.GSBase = want.Regs.FSBase, want.Regs.GSBase
-		},
-	},
-	{
 		"RF in the image pushed for a single step between two iterations: SDM vol. 3, 17.3.1.1 has 1, AMD 0",
 		func(c *Case, want, got *Result) bool {
 			return (c.Form.Rep || c.Form.Repne) && want.Fault.Vector == x86.VecDB && want.Regs.RIP == c.Regs.RIP
@@ -78,30 +79,15 @@ var rules = []rule{
 		both(func(c *Case, r *Result) { r.Regs.RIP = c.Regs.RIP }),
 	},
 	{
-		"a fault may come before or after the change to MMX state (TOP 0, all tags valid)",
-		func(c *Case, want, got *Result) bool { return usesMMX(c) && ownFault(c, want) },
+		"whether a conversion to MMX registers that raises #XM, and MASKMOVQ that faults, have made the change to MMX state (TOP 0, all tags valid)",
+		func(c *Case, want, got *Result) bool {
+			return ownFault(c, want) &&
+				(c.Inst.Enc.Exc == x86.ExcMMXF && want.Fault.Vector == x86.VecXM || c.Inst.Op == x86.MASKMOVQ && memoryFault(c, want))
+		},
 		both(func(c *Case, r *Result) {
-			r.Regs.FPU.SW &^= 7 << 11
+			r.Regs.FPU.SW &^= swTop
 			r.Regs.FPU.Tag = 0
 		}),
-	},
-	{
-		"which part of an operand that is accessed in several faults first",
-		func(c *Case, want, got *Result) bool {
-			if !inParts(c) || !memoryFault(c, want) || !memoryFault(c, got) {
-				return false
-			}
-			return crosses(c) || want.Fault.Vector == x86.VecPF && got.Fault.Vector == x86.VecPF
-		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
-	},
-	{
-		"whether FXSAVE and the like raise #AC or #GP for an unaligned operand (SDM vol. 2, FXSAVE)",
-		func(c *Case, want, got *Result) bool {
-			return isImage(c.Inst.Op) && c.Regs.RFLAGS&x86.AC != 0 &&
-				want.Fault.Vector == x86.VecAC && got.Fault.Vector == x86.VecGP
-		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
 	},
 	{
 		"the approximations have a relative error of up to 1.5 · 2⁻¹² (SDM vol. 2, RCPPS, RSQRTPS)",
@@ -109,142 +95,96 @@ var rules = []rule{
 		ignoreApproximation,
 	},
 	{
-		"FXSAVE and the like: addresses of the last x87 instruction as above; MXCSR_MASK is the processor's own",
-		func(c *Case, want, got *Result) bool { return isImage(c.Inst.Op) },
+		"POPA that faults: which registers have been loaded, as the stack pointer has not moved",
+		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.POPA && memoryFault(c, want) },
+		ignorePopped,
+	},
+	{
+		"PUSHA that faults: what has been written below the stack pointer",
+		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.PUSHA && memoryFault(c, want) },
 		func(c *Case, want, got *Result) {
-			if c.Inst.Op != x86.FXRSTOR && c.Inst.Op != x86.XRSTOR {
-				sameBytes(c.Operand+6, 18, want, got)
-				sameBytes(c.Operand+28, 4, want, got)
-			}
+			n := 8 * uint64(c.Form.OpSize)
+			sameBytes(c.Regs.GPR[x86.RSP]-n, int(n), want, got)
 		},
 	},
 	{
-		"FNSTENV and FNSAVE: addresses of the last x87 instruction as above",
-		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.FNSTENV || c.Inst.Op == x86.FNSAVE },
-		func(c *Case, want, got *Result) {
-			if c.Form.OpSize == 2 {
-				sameBytes(c.Operand+6, 8, want, got)
-			} else {
-				sameBytes(c.Operand+12, 16, want, got)
-			}
-		},
-	},
-	{
-		"whether MASKMOVQ and MASKMOVDQU fault for bytes that they do not store (SDM vol. 2, MASKMOVDQU)",
+		"which part of an operand that is accessed in several faults first (SDM vol. 3, table 6-2 and 6.15)",
 		func(c *Case, want, got *Result) bool {
-			switch c.Inst.Op {
-			case x86.MASKMOVQ, x86.MASKMOVDQU, x86.VMASKMOVDQU:
-				return memoryFault(c, want) || memoryFault(c, got)
-			}
-			return false
+			return inParts(c) && possible(c, want) && possible(c, got)
 		},
-		func(c *Case, want, got *Result) { *got = *want },
+		sameFault,
 	},
 	{
-		"a gather that faults: which elements have been loaded, and the mask but for its sign bits",
+		"whether FXSAVE and the like raise #AC or #GP for an unaligned operand (SDM vol. 2, FXSAVE)",
 		func(c *Case, want, got *Result) bool {
-			return c.Inst.Enc.Attr&x86.Gather != 0 && ownFault(c, want)
+			return isImage(c.Inst.Op) && c.Regs.RFLAGS&x86.AC != 0 && c.Operand&15 != 0 &&
+				want.Fault.Vector == x86.VecAC && got.Fault == Fault{Vector: x86.VecGP} && got.Regs.RIP == c.Regs.RIP
 		},
-		func(c *Case, want, got *Result) {
-			for _, i := range [...]int{0, 2} {
-				reg := c.Inst.Args[i].Reg & 15
-				got.Regs.Vec[reg] = want.Regs.Vec[reg]
-			}
-		},
+		sameFault,
 	},
 	{
-		"which element of a gather or masked move at the end of the canonical addresses faults first",
+		"IRET checks SS before RIP (SDM vol. 2, IRET), on AMD RIP before SS",
 		func(c *Case, want, got *Result) bool {
-			switch c.Inst.Op {
-			case x86.VMASKMOVPS, x86.VMASKMOVPD, x86.VPMASKMOVD, x86.VPMASKMOVQ:
-			default:
-				if c.Inst.Enc.Attr&x86.Gather == 0 {
-					return false
-				}
-			}
-			return memoryFault(c, want) && memoryFault(c, got) && (want.Fault.Vector == x86.VecGP || got.Fault.Vector == x86.VecGP)
+			return c.Inst.Op == x86.IRET && want.Fault == Fault{Vector: x86.VecGP} &&
+				got.Fault.Vector == x86.VecGP && got.Fault.Code != 0 && got.Regs.RIP == c.Regs.RIP
 		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
+		sameFault,
 	},
 	{
-		"the order of checks of IRET: of RIP and SS",
+		"CALL checks its target before the stack (SDM vol. 2, CALL), on AMD after it",
 		func(c *Case, want, got *Result) bool {
-			return c.Inst.Op == x86.IRET && want.Fault.Vector == x86.VecGP && got.Fault.Vector == x86.VecGP
+			return c.Inst.Op == x86.CALL && got.Fault == Fault{Vector: x86.VecGP} && got.Regs.RIP == c.Regs.RIP &&
+				want.Fault.Vector != x86.VecGP && possible(c, want)
 		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
+		sameFault,
 	},
 	{
-		"whether CALL checks its target or the stack first",
+		"RETF and IRET check the code segment before they read the outer stack pointer (SDM vol. 2), on AMD after it",
 		func(c *Case, want, got *Result) bool {
-			return c.Inst.Op == x86.CALL && memoryFault(c, want) && memoryFault(c, got) &&
-				(want.Fault.Vector == x86.VecGP) != (got.Fault.Vector == x86.VecGP)
+			return (c.Inst.Op == x86.RETFAR || c.Inst.Op == x86.IRET) && got.Fault.Vector == x86.VecGP && got.Regs.RIP == c.Regs.RIP &&
+				(want.Fault.Vector == x86.VecPF || want.Fault.Vector == x86.VecAC) && possible(c, want)
 		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
-	},
-	{
-		"how ENTER tests the memory below the new stack pointer (SDM vol. 2, ENTER)",
-		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.ENTER && want.Fault.Vector == x86.VecAC },
-		func(c *Case, want, got *Result) { *got = *want },
-	},
-	{
-		"the 16-bit SHLD and SHRD with a count above 16: the result (SDM vol. 2, SHLD)",
-		func(c *Case, want, got *Result) bool { return shiftsTooFar(c) },
-		func(c *Case, want, got *Result) { sameOperand(c, 0, want, got) },
-	},
-	{
-		"whether unaligned accesses of more than 8 bytes raise #AC (SDM vol. 2, MOVUPS)",
-		func(c *Case, want, got *Result) bool {
-			a := memoryArg(c)
-			return a != nil && a.Size > 8 && (want.Fault.Vector == x86.VecAC) != (got.Fault.Vector == x86.VecAC)
-		},
-		func(c *Case, want, got *Result) { *got = *want },
-	},
-	{
-		"the order of page faults and alignment checks (SDM vol. 3, table 6-2: they are of one class)",
-		func(c *Case, want, got *Result) bool {
-			w, g := want.Fault.Vector, got.Fault.Vector
-			return w == x86.VecAC && g == x86.VecPF || w == x86.VecPF && g == x86.VecAC
-		},
-		func(c *Case, want, got *Result) { got.Fault = want.Fault },
+		sameFault,
 	},
 	{
 		"whether I/O permission is checked before the count of REP INS and OUTS is found to be 0",
 		func(c *Case, want, got *Result) bool {
-			return (c.Inst.Op == x86.INS || c.Inst.Op == x86.OUTS) && want.Fault.Vector == x86.VecGP && (c.Form.Rep || c.Form.Repne)
+			return (c.Inst.Op == x86.INS || c.Inst.Op == x86.OUTS) && (c.Form.Rep || c.Form.Repne) &&
+				c.Regs.GPR[x86.RCX]&(1<<(8*c.Form.AddrSize-1)<<1-1) == 0 &&
+				want.Fault == Fault{Vector: x86.VecGP} && want.Regs.RIP == c.Regs.RIP
 		},
 		func(c *Case, want, got *Result) { *got = *want },
 	},
 	{
-		"RETF reads the outer stack before or after it has checked the code segment",
+		"MOVSXD of 16 bits reads 32 bits of memory on AMD, 16 on Intel (APM vol. 3, SDM vol. 2, MOVSXD)",
 		func(c *Case, want, got *Result) bool {
-			return c.Inst.Op == x86.RETFAR && (want.Fault.Vector == x86.VecPF || want.Fault.Vector == x86.VecAC) &&
-				got.Fault.Vector == x86.VecGP
+			return c.Inst.Op == x86.MOVSXD && c.Form.OpSize == 2 && c.Form.mem() && possible(c, want) &&
+				(!memoryFault(c, got) || want.Fault != got.Fault)
 		},
 		func(c *Case, want, got *Result) { *got = *want },
 	},
 	{
-		"whether CVTPI2PS from memory looks at pending x87 exceptions (it does not on AMD)",
-		func(c *Case, want, got *Result) bool {
-			return c.Inst.Op == x86.CVTPI2PS && c.Form.mem() && got.Fault.Vector == x86.VecMF && got.Regs.RIP == c.Regs.RIP
-		},
-		func(c *Case, want, got *Result) { *got = *want },
+		"x87 transcendental functions: results within one unit in the last place, and C1, which tells how they were rounded (SDM vol. 1, 8.3.10)",
+		func(c *Case, want, got *Result) bool { return transcendental(c.Inst.Op) && inDomain(c) },
+		ignoreRounding,
 	},
 	{
-		"x87 transcendental functions: results within one unit in the last place, and C1, which tells how they were rounded; any results outside the domain",
-		func(c *Case, want, got *Result) bool { return transcendental(c.Inst.Op) },
-		ignoreTranscendental,
-	},
-	{
-		"BSWAP of 16 bits (SDM vol. 2, BSWAP)",
-		func(c *Case, want, got *Result) bool { return c.Inst.Op == x86.BSWAP && c.Form.OpSize == 2 },
-		func(c *Case, want, got *Result) { sameOperand(c, 0, want, got) },
+		"F2XM1 and FYL2XP1 outside the domain: the result and the exceptions (SDM vol. 2, F2XM1, FYL2XP1)",
+		func(c *Case, want, got *Result) bool { return transcendental(c.Inst.Op) && !inDomain(c) },
+		ignoreUndomained,
 	},
 }
 
 func always(*Case, *Result, *Result) bool { return true }
 
-// fswES is the exception summary of the x87 status word.
-const fswES = 1 << 7
+// Fields of the x87 status word.
+const (
+	swExceptions = 0x3f
+	swES         = 1 << 7 // exception summary
+	swC1         = 1 << 9
+	swTop        = 7 << 11
+	swBusy       = 1 << 15
+)
 
 // both makes a rule's action of one that is the same for each result.
 func both(f func(*Case, *Result)) func(*Case, *Result, *Result) {
@@ -315,63 +255,6 @@ func shiftCount(c *Case) int {
 	return int(n & 31)
 }
 
-// loadsSegment reports whether the instruction loads FS or GS.
-func loadsSegment(c *Case) bool {
-	switch c.Inst.Op {
-	case x86.MOVSEG, x86.POPSEG, x86.LFS, x86.LGS:
-		return true
-	}
-	return false
-}
-
-// usesMMX reports whether the instruction changes to MMX state.
-func usesMMX(c *Case) bool {
-	for i := range c.Inst.Args[:c.Inst.NArgs] {
-		if c.Inst.Args[i].Kind == x86.KindMMX {
-			return true
-		}
-	}
-	return c.Inst.Enc.Exc == x86.ExcMMX || c.Inst.Enc.Exc == x86.ExcMMXF
-}
-
-// memoryFault reports whether a case ended with a fault of a memory access.
-func memoryFault(c *Case, r *Result) bool {
-	v := r.Fault.Vector
-	return r.Regs.RIP == c.Regs.RIP && (v == x86.VecPF || v == x86.VecGP || v == x86.VecAC || v == x86.VecSS)
-}
-
-// memoryArg returns the operand that is in memory, or nil.
-func memoryArg(c *Case) *x86.Arg {
-	for i := range c.Inst.Args[:c.Inst.NArgs] {
-		if a := &c.Inst.Args[i]; a.Kind == x86.KindMem {
-			return a
-		}
-	}
-	return nil
-}
-
-// isImage reports whether the instruction saves or restores x87 and vector state.
-func isImage(op x86.Op) bool { return op == x86.FXSAVE || op == x86.FXRSTOR || savesState(op) }
-
-// inParts reports whether processors access the instruction's memory in more
-// than one part, in an order of their own.
-func inParts(c *Case) bool {
-	switch c.Inst.Op {
-	case x86.IRET, x86.RETFAR, x86.FNSAVE, x86.FRSTOR, x86.FLDENV, x86.FNSTENV, x86.ENTER, x86.CALLFAR, x86.JMPFAR:
-		return true
-	case x86.LFS, x86.LGS, x86.LSS, x86.LDS, x86.LES, x86.PUSHA, x86.POPA:
-		return true
-	}
-	a := memoryArg(c)
-	return isImage(c.Inst.Op) || a != nil && a.Size == 10
-}
-
-// crosses reports whether the operand or the top of the stack is near the end of a page.
-func crosses(c *Case) bool {
-	near := func(va uint64, n uint64) bool { return va>>12 != (va+n)>>12 }
-	return near(c.Operand, 1024) || near(c.Regs.GPR[x86.RSP]-256, 512)
-}
-
 // approximates reports whether the instruction is an approximation.
 func approximates(op x86.Op) bool {
 	switch op {
@@ -392,94 +275,6 @@ func ignoreApproximation(c *Case, want, got *Result) {
 			if x != y && math.Abs(fx-fy) <= 2*1.5/4096*math.Abs(fx) {
 				g[i] = g[i]&^(0xffffffff<<shift) | uint64(x)<<shift
 			}
-		}
-	}
-}
-
-// sameBytes makes n bytes of memory equal.
-func sameBytes(va uint64, n int, want, got *Result) {
-	for i := range n {
-		if j, ok := at(va + uint64(i)); ok {
-			got.Mem[j] = want.Mem[j]
-		}
-	}
-}
-
-// sameOperand makes operand i equal.
-func sameOperand(c *Case, i int, want, got *Result) {
-	a := &c.Inst.Args[i]
-	switch a.Kind {
-	case x86.KindReg:
-		got.Regs.GPR[a.Reg&15] = want.Regs.GPR[a.Reg&15]
-	case x86.KindMem:
-		sameBytes(c.Operand, int(a.Size), want, got)
-	}
-}
-
-// transcendental reports whether the instruction is an x87 transcendental function.
-func transcendental(op x86.Op) bool {
-	switch op {
-	case x86.F2XM1, x86.FYL2X, x86.FYL2XP1, x86.FPTAN, x86.FPATAN, x86.FSIN, x86.FCOS, x86.FSINCOS:
-		return true
-	}
-	return false
-}
-
-// inDomain reports whether the SDM defines the result for the operand in ST(0).
-func inDomain(c *Case) bool {
-	f := &c.Regs.FPU
-	x := f.R[f.SW>>11&7]
-	mag := ordinal(x) &^ (1 << 63)
-	switch c.Inst.Op {
-	case x86.F2XM1: // -1 … 1
-		return mag <= ordinal(x86.F80{Mant: 1 << 63, SE: 0x3fff})
-	case x86.FYL2XP1: // -(1 - √2/2) … √2 - 1
-		limit := x86.F80{Mant: 0xd413cccfe7799211, SE: 0x3ffd}
-		if x.SE>>15 != 0 {
-			limit = x86.F80{Mant: 0x95f619980c4336f7, SE: 0x3ffd}
-		}
-		return mag <= ordinal(limit)
-	}
-	return true
-}
-
-// ordinal maps the magnitude of a value to an integer such that neighbours differ by one.
-func ordinal(f x86.F80) uint64 {
-	// The exponent above the fraction: the top 15 bits of the fraction's place are
-	// enough to tell neighbours apart, since only differences of one matter.
-	return uint64(f.SE&0x7fff)<<48 | f.Mant<<1>>16
-}
-
-// near reports whether two values have the same sign and are at most one unit in the last place apart.
-func near(a, b x86.F80) bool {
-	if a.SE>>15 != b.SE>>15 {
-		return false
-	}
-	if a.SE == b.SE {
-		d := a.Mant - b.Mant
-		return d+1 <= 2
-	}
-	if a.SE > b.SE {
-		a, b = b, a
-	}
-	return b.SE == a.SE+1 && b.Mant == 1<<63 && a.Mant == 1<<64-1
-}
-
-// ignoreTranscendental makes results equal that are near enough, or any
-// results where the operand is out of the function's domain.
-func ignoreTranscendental(c *Case, want, got *Result) {
-	w, g := &want.Regs.FPU, &got.Regs.FPU
-	if !inDomain(c) {
-		*g = *w
-		want.Fault, got.Fault = Fault{}, Fault{}
-		return
-	}
-	const uncertain = 1 << 9 // C1
-	w.SW &^= uncertain
-	g.SW &^= uncertain
-	for i := range w.R {
-		if near(w.R[i], g.R[i]) {
-			g.R[i] = w.R[i]
 		}
 	}
 }

@@ -136,8 +136,9 @@ func restart(*CPU, *Op) status { return stRestart }
 // dropLines kills the blocks that have bytes in some lines of a page.
 func (c *CPU) dropLines(l lineSet) {
 	if t := c.acc.translator; t != nil {
-		t.Drop(l.page, l.mask)
-		c.hot.gen = noGeneration
+		if t.Drop(l.page, l.mask) {
+			c.dropTargets()
+		}
 	}
 	list := c.blocks.pages[l.page]
 	if list == nil {
@@ -171,19 +172,20 @@ func (c *CPU) dropAll() {
 		}
 	}
 	c.blocks = blockTable{}
-	c.jgen++
+	c.dropTargets()
 }
 
 // lookup returns the block at c.rip, or nil with an exception pending.
 func (c *CPU) lookup() *block {
 	e := &c.jcache[(c.rip^c.rip>>12)&(jcacheSize-1)]
-	tag := c.jgen<<8 | uint64(c.key)
+	tag := c.jgen[c.key>>3&1]<<8 | uint64(c.key)
 	if e.rip == c.rip && e.tag == tag && !e.b.dead {
 		return e.b
 	}
 	b := c.find(c.key)
 	if b != nil && b.phys2 == 0 && c.settled(b) {
 		*e = jcacheEntry{c.rip, tag, b}
+		c.noteCode((c.rip + c.codeBase()) & c.linearMask())
 	}
 	return b
 }
@@ -242,6 +244,16 @@ func (c *CPU) unchanged(b *block, host hostPage) bool {
 	return page != nil && bytes.Equal(b.code[n:], hostBytes(page, int(b.size)-n))
 }
 
+// codeBase and linearMask take RIP to the linear address of the code.
+func (c *CPU) codeBase() uint64 {
+	if c.mode == x86.Mode64 {
+		return 0
+	}
+	return c.s.Seg[x86.CS].Base
+}
+
+func (c *CPU) linearMask() uint64 { return c.ripMask() }
+
 // fetchAddress returns the linear address of an instruction pointer.
 func (c *CPU) fetchAddress(rip uint64) (uint64, bool) {
 	if c.mode == x86.Mode64 {
@@ -264,7 +276,7 @@ func (c *CPU) fetchPage(va uint64) (phys uint64, host hostPage, ok bool) {
 	}
 	phys, host, ok = c.translate(nil, va, accFetch, c.ctx&ctxUser|ctxValid)
 	if ok && host != nil {
-		*e = itlbEntry{tag, phys & pageMask, hostAdd(host, -int(va&pageOffset))}
+		*e = itlbEntry{tag, phys & pageMask, hostAdd(host, -int(va&pageOffset)), c.sys.walkedGlobal}
 	}
 	return phys, host, ok
 }

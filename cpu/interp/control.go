@@ -193,7 +193,7 @@ func (c *CPU) setCR3(v uint64) status {
 	}
 	if !keep || v != s.CR3 {
 		s.CR3 = v
-		c.flushTLB()
+		c.flushLocal()
 	}
 	return stEnd
 }
@@ -324,8 +324,10 @@ func invpcid(c *CPU, o *Op) status {
 	}
 	current := pcid == 0 && !pcide || pcide && pcid == c.s.CR3&0xfff
 	switch {
-	case kind >= 2, kind == 1 && current:
+	case kind == 2:
 		c.flushTLB()
+	case kind == 3, kind == 1 && current:
+		c.flushLocal()
 	case current:
 		c.invalidatePage(d[1])
 	}

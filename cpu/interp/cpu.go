@@ -27,8 +27,10 @@ type CPU struct {
 	pending atomic.Uint32
 
 	flags uint64 // RFLAGS without the arithmetic flags
-	cpl   uint8
-	mode  x86.Mode
+	// held: there may be an interrupt that was passed over because IF was 0.
+	held bool
+	cpl  uint8
+	mode x86.Mode
 	// key tells apart blocks whose bytes are the same but which were decoded
 	// differently; see modeChanged.
 	key uint8
@@ -55,9 +57,16 @@ type CPU struct {
 	tlb    [tlbSize]tlbEntry
 	itlb   [itlbSize]itlbEntry
 	jcache [jcacheSize]jcacheEntry
-	jgen   uint64 // generation of jcache
-	hot    Hot    // see hot.go
-	blocks blockTable
+	// tlbGlobal has a bit for each entry of tlb that is of a global page.
+	tlbGlobal [tlbSize / 64]uint64
+	// jgen are the generations of what is remembered of code at linear addresses (jcache, Hot), for CPL 0 to 2 and for CPL 3.
+	jgen [2]uint64
+	// codePages has bits for the pages, by a hash of their linear addresses, that something is remembered of.
+	codePages [codePageBits / 64]uint64
+	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.
+	kernelLocal bool
+	hot         Hot // see hot.go
+	blocks      blockTable
 
 	id   int
 	acc  *Accel

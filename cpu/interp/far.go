@@ -38,7 +38,7 @@ func farDirect(c *CPU, o *Op) status {
 func (c *CPU) farPointer(o *Op) (sel uint16, off uint64, ok bool) {
 	n := int(o.size)
 	va, ok := c.address(o, n+2, accRead)
-	if !ok || !c.probe(o, va, n+2, accRead) {
+	if !ok || c.ctx&ctxSlow != 0 && !(c.wholeCanonical(o, va, n+2) && c.checkAlign(va, n)) || !c.probe(o, va, n+2, accRead) {
 		return 0, 0, false
 	}
 	if off, ok = c.loadN(o, va, n); !ok {

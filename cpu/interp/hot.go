@@ -19,8 +19,9 @@ type Translator interface {
 	Site(id uint32) (*Unit, *Site)
 	// Link makes the exit id, a SiteLink, go on in unit to directly.
 	Link(id uint32, to *Unit)
-	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory.
-	Drop(page, lines uint64)
+	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory, and reports
+	// whether there were any.
+	Drop(page, lines uint64) bool
 	// Full reports whether Recycle is called for.
 	Full() bool
 	// Recycle forgets everything. No processor executes translated code meanwhile.
@@ -30,10 +31,12 @@ type Translator interface {
 // A Request asks for a translation.
 type Request struct {
 	Phys uint64 // guest-physical address of the first byte
-	Code []byte // the bytes, all in one page; the translator keeps them
-	Mode x86.Mode
-	Key  uint8 // what else decoding depends on
-	User bool  // executed at CPL 3
+	// Phys2 is that of the page of the last bytes, where a single instruction crosses into another page; otherwise 0.
+	Phys2 uint64
+	Code  []byte // the bytes; the translator keeps them
+	Mode  x86.Mode
+	Key   uint8 // what else decoding depends on
+	User  bool  // executed at CPL 3
 	// Features are those that the processor announces.
 	Features x86.FeatureSet
 }
@@ -41,6 +44,7 @@ type Request struct {
 // A Unit is one translated block: control enters it at its start and leaves it at its sites.
 type Unit struct {
 	Phys  uint64
+	Phys2 uint64
 	Code  []byte
 	Mode  x86.Mode
 	Key   uint8
@@ -114,36 +118,49 @@ type Hot struct {
 	RIP   uint64
 	G     uintptr
 	Temp  [4]uint64
+	// Pages are copies of the TLB entries that accesses by each general-purpose register as base (then: relative to RIP,
+	// by FS, by GS) used last.
+	Pages [PageSlots]tlbEntry
 	// VecIn tells how the vector registers are in the host's: 0 not at all, 1 usable by SSE, 3 by AVX.
 	VecIn uint8
 	// VecOK is what VecIn may become.
 	VecOK     uint8
 	HostMXCSR uint32
 
-	gen     uint64 // the value of CPU.jgen that the targets are of
-	epoch   uint32
-	Kernel  [targetSize]Target
-	User    [targetSize]Target
+	Kernel  [1 << TargetBits]Target
+	User    [1 << TargetBits]Target
 	entered uint64 // times translated code was entered
 	ops     uint64 // instructions executed for it
 }
 
-const targetSize = 1024
+// The indices of Hot.Pages behind the sixteen registers.
+const (
+	PageRIP = 16 + iota
+	PageFS
+	PageGS
+	PageSlots
+)
 
-// A Target is where code at a linear address is translated.
+// TargetBits is the binary logarithm of the size of a table of targets.
+const TargetBits = 12
+
+// A Target is where code at a linear address is translated. It is valid while the processor's generation is Gen.
 type Target struct {
 	RIP  uint64
+	Gen  uint64
 	Code uintptr
+	_    uint64
 }
 
 // TargetIndex returns the place of rip in a table of targets.
-func TargetIndex(rip uint64) uint64 { return (rip ^ rip>>10) & (targetSize - 1) }
+func TargetIndex(rip uint64) uint64 { return (rip ^ rip>>TargetBits) & (1<<TargetBits - 1) }
 
 // hotFrom executes b and the blocks that follow, as blocksFrom does, through the translator where they
 // are executed often.
 func (c *CPU) hotFrom(b *block) status {
 	t := c.acc.translator
 	var from uint32
+	epoch := c.acc.epoch.Load()
 	for {
 		var st status
 		u := b.unit
@@ -151,9 +168,10 @@ func (c *CPU) hotFrom(b *block) status {
 			u = c.heat(b)
 		}
 		if u != nil {
-			if from != 0 {
+			if from != 0 && c.acc.epoch.Load() == epoch {
 				c.link(from, u)
 			}
+			epoch = u.Epoch
 			c.enterTarget(u)
 			st, from = c.execute(t, u)
 		} else {
@@ -203,14 +221,14 @@ func (c *CPU) heat(b *block) *Unit {
 		b.heat++
 		return nil
 	}
-	if b.heat > limit || b.phys2 != 0 || b.code == nil || !c.settled(b) || b.key&(keySingle|keyReal) != 0 {
+	if b.heat > limit || b.code == nil || !c.settled(b) || b.key&(keySingle|keyReal) != 0 {
 		return nil
 	}
 	t := c.acc.translator
 	if t.Full() {
 		c.recycle()
 	}
-	u := t.Translate(&Request{Phys: b.phys, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Features: c.sys.features})
+	u := t.Translate(&Request{Phys: b.phys, Phys2: b.phys2, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Features: c.sys.features})
 	if u == nil {
 		b.heat = limit + 1
 		return nil
@@ -229,12 +247,15 @@ func (c *CPU) recycle() {
 	defer resume()
 	c.acc.epoch.Add(1)
 	c.acc.translator.Recycle()
+	for _, o := range c.acc.cpus {
+		o.dropTargets() // they stand still
+	}
 }
 
 // link connects an exit with the unit that control went to from it.
 func (c *CPU) link(from uint32, to *Unit) {
 	u, _ := c.acc.translator.Site(from)
-	if u == nil || u.Dead.Load() || u.Phys&pageMask != to.Phys&pageMask || u.Key != to.Key {
+	if u == nil || u.Dead.Load() || u.Phys&pageMask != to.Phys&pageMask || u.Key != to.Key || to.Phys2 != 0 {
 		return
 	}
 	c.acc.translator.Link(from, to)
@@ -242,33 +263,19 @@ func (c *CPU) link(from uint32, to *Unit) {
 
 // enterTarget enters the present RIP into the table of jump targets.
 func (c *CPU) enterTarget(u *Unit) {
-	h := &c.hot
-	if h.gen != c.jgen || h.epoch != u.Epoch {
-		h.flush()
-		h.gen, h.epoch = c.jgen, u.Epoch
-	}
 	if c.mode != x86.Mode64 {
 		return
 	}
-	e := &h.Kernel[TargetIndex(c.rip)]
+	e, gen := &c.hot.Kernel[TargetIndex(c.rip)], c.jgen[0]
 	if u.User {
-		e = &h.User[TargetIndex(c.rip)]
+		e, gen = &c.hot.User[TargetIndex(c.rip)], c.jgen[1]
 	}
-	e.RIP, e.Code = c.rip, u.Entry
-}
-
-// noGeneration in Hot.gen makes the targets invalid.
-const noGeneration = ^uint64(0)
-
-// noRIP is not canonical, so that no target has it.
-const noRIP = 1 << 62
-
-func (h *Hot) flush() {
-	for i := range h.Kernel {
-		h.Kernel[i].RIP = noRIP
-	}
-	for i := range h.User {
-		h.User[i].RIP = noRIP
+	if e.RIP != c.rip || e.Gen != gen || e.Code != u.Entry {
+		e.RIP, e.Gen, e.Code = c.rip, gen, u.Entry
+		c.noteCode(c.rip)
+		if u.Phys2 != 0 {
+			c.noteCode(c.rip + pageSize)
+		}
 	}
 }
 
@@ -324,10 +331,6 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 			}
 			h.Flags = c.rawFlags()
 			at = s.Resume
-			if h.gen != c.jgen {
-				h.flush()
-				h.gen = c.jgen
-			}
 		case stTaken, stBranch:
 			return stBranch, 0
 		case stFall:

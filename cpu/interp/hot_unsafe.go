@@ -7,20 +7,30 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending             int32
-	TLB, TLBRead, TLBWrite, TLBDelta  int32
-	TLBEntries, TLBEntrySize          int32
-	Vec, MXCSR                        int32
-	Flags, Kind, Site, Page, RIP, G   int32
-	Temp, VecIn, VecOK, HostMXCSR     int32
-	Kernel, User, Targets, TargetSize int32
-	RFLAGS, CPL                       int32
+	SegBase, Ctx, Pending            int32
+	TLB, TLBRead, TLBWrite, TLBDelta int32
+	TLBEntries, TLBEntrySize         int32
+	Vec, MXCSR                       int32
+	Flags, Kind, Site, Page, RIP, G  int32
+	Temp, VecIn, VecOK, HostMXCSR    int32
+	Kernel, User                     int32 // of Target
+	Generation                       int32 // of the kernel's targets, then of the user's
+	Pages                            int32 // as the entries of TLB
+	RFLAGS, Held                     int32
+	Selector                         [6]int32
+	GSBase, KernelGSBase             int32
 }
+
+// ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
+const ContextAC = ctxAC
 
 // TheLayout returns the layout of every CPU.
 func TheLayout() Layout {
 	var c *CPU
 	hot := int32(unsafe.Offsetof(c.hot))
+	segment := func(i int32) int32 {
+		return int32(unsafe.Offsetof(c.s)+unsafe.Offsetof(c.s.Seg)) + i*int32(unsafe.Sizeof(c.s.Seg[0]))
+	}
 	return Layout{
 		SegBase: int32(unsafe.Offsetof(c.segBase)), Ctx: int32(unsafe.Offsetof(c.ctx)), Pending: int32(unsafe.Offsetof(c.pending)),
 		TLB:     int32(unsafe.Offsetof(c.tlb)),
@@ -32,7 +42,10 @@ func TheLayout() Layout {
 		Temp: hot + int32(unsafe.Offsetof(c.hot.Temp)), VecIn: hot + int32(unsafe.Offsetof(c.hot.VecIn)), VecOK: hot + int32(unsafe.Offsetof(c.hot.VecOK)),
 		HostMXCSR: hot + int32(unsafe.Offsetof(c.hot.HostMXCSR)),
 		Kernel:    hot + int32(unsafe.Offsetof(c.hot.Kernel)), User: hot + int32(unsafe.Offsetof(c.hot.User)),
-		Targets: targetSize, TargetSize: int32(unsafe.Sizeof(Target{})),
-		RFLAGS: int32(unsafe.Offsetof(c.flags)), CPL: int32(unsafe.Offsetof(c.cpl)),
+		Generation: int32(unsafe.Offsetof(c.jgen)),
+		Pages:      hot + int32(unsafe.Offsetof(c.hot.Pages)),
+		RFLAGS:     int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
+		Selector: [6]int32{segment(0), segment(1), segment(2), segment(3), segment(4), segment(5)},
+		GSBase:   segment(5) + int32(unsafe.Offsetof(c.s.Seg[0].Base)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
 	}
 }

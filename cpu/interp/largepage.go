@@ -6,8 +6,12 @@ package interp
 type largePages struct{ addr, mask uint64 }
 
 // noteLarge adds a page to the range; offset has the bits of va that are its offset.
-func (c *CPU) noteLarge(va, offset uint64) {
-	l := &c.sys.large[va>>63]
+func (c *CPU) noteLarge(va, offset uint64, global bool) {
+	g := 0
+	if global {
+		g = 1
+	}
+	l := &c.sys.large[g][va>>63]
 	if l.mask == 0 {
 		*l = largePages{va &^ offset, ^offset}
 		return
@@ -24,9 +28,11 @@ func (c *CPU) invalidatePage(va uint64) {
 	if c.long && !c.canonical(va) {
 		return
 	}
-	if l := &c.sys.large[va>>63]; l.mask != 0 && (va^l.addr)&l.mask == 0 {
-		c.flushTLB()
-		return
+	for g := range c.sys.large {
+		if l := &c.sys.large[g][va>>63]; l.mask != 0 && (va^l.addr)&l.mask == 0 {
+			c.flushTLB()
+			return
+		}
 	}
 	c.flushPage(va)
 }

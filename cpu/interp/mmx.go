@@ -233,8 +233,11 @@ func mmxLoad(c *CPU, o *Op) status {
 
 // maskmovq writes the bytes of dst whose mask in src is negative to DS:rDI.
 func maskmovq(c *CPU, o *Op) status {
-	if !c.mmxReady() || !c.probeOperand(o, 8) {
+	if !c.mmxReady() {
 		return stFault
+	}
+	if va, ok := c.address(o, 8, accWrite); !ok || !c.probeStore(o, va, 8) {
+		return stFault // for all bytes, as MASKMOVDQU
 	}
 	m, v := [4]uint64{c.mm(o.src)}, [4]uint64{c.mm(o.dst)}
 	if st := c.storeMasked(o, &m, &v, 1, 1); st != stNext {

@@ -236,10 +236,12 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 func (c *CPU) nextInterrupt() (uint8, bool) {
 	if c.flags&x86.IF == 0 || c.s.IntrShadow {
 		if !c.s.IntrShadow {
-			c.pending.And(^uint32(pendIntr)) // set again when IF is
+			c.held = true // it is looked at again when IF is set
+			c.pending.And(^uint32(pendIntr))
 		}
 		return 0, false
 	}
+	c.held = false
 	c.pending.And(^uint32(pendIntr))
 	if c.apic.ExtINT() {
 		c.pending.Or(pendIntr)

@@ -3,11 +3,13 @@ package interp
 import "dfemu/cpu/x86"
 
 const (
-	tlbSize    = 1024
-	itlbSize   = 128
-	pageSize   = 4096
-	pageMask   = ^uint64(pageSize - 1)
-	pageOffset = pageSize - 1
+	tlbSize  = 1024
+	itlbSize = 128
+	// codePageBits is the size of CPU.codePages.
+	codePageBits = 4096
+	pageSize     = 4096
+	pageMask     = ^uint64(pageSize - 1)
+	pageOffset   = pageSize - 1
 )
 
 // The low bits of TLB tags: who may use an entry.
@@ -33,6 +35,8 @@ type itlbEntry struct {
 	tag  uint64
 	phys uint64
 	host hostPage
+	// global: the translation is the same in all address spaces.
+	global bool
 }
 
 // access says what a translation is for.
@@ -48,21 +52,71 @@ const (
 func (c *CPU) flushTLB() {
 	clear(c.tlb[:])
 	clear(c.itlb[:])
-	c.sys.large = [2]largePages{}
-	c.jgen++
+	clear(c.hot.Pages[:])
+	c.sys.large = [2][2]largePages{}
+	c.dropTargets()
+}
+
+// flushLocal drops the translations of pages that are not global.
+func (c *CPU) flushLocal() {
+	for i := range c.tlb {
+		if c.tlbGlobal[i>>6]>>(i&63)&1 == 0 {
+			c.tlb[i] = tlbEntry{}
+		}
+	}
+	clear(c.hot.Pages[:])
+	for i := range c.itlb {
+		if !c.itlb[i].global {
+			c.itlb[i] = itlbEntry{}
+		}
+	}
+	c.sys.large[0] = [2]largePages{}
+	c.jgen[1]++
+	if c.kernelLocal {
+		c.jgen[0]++
+		c.kernelLocal = false
+	}
 }
 
 // flushPage drops the translations of one linear page.
 func (c *CPU) flushPage(va uint64) {
+	clear(c.hot.Pages[:])
 	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
 	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
-	c.jgen++
+	if n := pageBit(va); c.codePages[n>>6]>>(n&63)&1 != 0 {
+		c.dropTargets()
+	}
 }
+
+// dropTargets forgets where linear addresses lead to decoded code.
+func (c *CPU) dropTargets() {
+	c.jgen[0]++
+	c.jgen[1]++
+	c.kernelLocal = false
+	clear(c.codePages[:])
+}
+
+// noteCode is called when it is remembered that there is decoded code at linear address va, which was just
+// translated for fetching.
+func (c *CPU) noteCode(va uint64) {
+	n := pageBit(va)
+	c.codePages[n>>6] |= 1 << (n & 63)
+	if !c.kernelLocal && c.key&keyUser == 0 {
+		e := &c.itlb[va>>12&(itlbSize-1)]
+		c.kernelLocal = e.tag&pageMask != va&pageMask || !e.global
+	}
+}
+
+// pageBit is the bit of codePages that stands for the page of va.
+func pageBit(va uint64) uint64 { return (va>>12 ^ va>>24) & (codePageBits - 1) }
 
 // flushWrites makes every store look at the code map again.
 func (c *CPU) flushWrites() {
 	for i := range c.tlb {
 		c.tlb[i].w = 0
+	}
+	for i := range c.hot.Pages {
+		c.hot.Pages[i].w = 0
 	}
 }
 

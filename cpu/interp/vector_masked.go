@@ -160,9 +160,13 @@ func maskStore(c *CPU, o *Op) status {
 }
 
 // maskMoveBytes is MASKMOVDQU: the bytes of dst whose mask in src is negative are
-// written to DS:rDI. It faults as a store of all 16 bytes does, which the SDM leaves open.
+// written to DS:rDI. It faults for all 16 bytes, written or not, which the SDM leaves open.
 func maskMoveBytes(c *CPU, o *Op) status {
-	if !c.vecReady(o) || !c.probeOperand(o, 16) {
+	if !c.vecReady(o) {
+		return stFault
+	}
+	va, ok := c.address(o, 16, accWrite)
+	if !ok || !c.probeStore(o, va, 8) || !c.probeStore(o, c.after(va, 8), 8) {
 		return stFault
 	}
 	return c.storeMasked(o, &c.s.Vec[o.src&15], &c.s.Vec[o.dst&15], 1, 2)

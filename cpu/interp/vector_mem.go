@@ -118,12 +118,6 @@ func (c *CPU) probeStore(o *Op, va uint64, n int) bool {
 	return c.wholeCanonical(o, va, n) && c.checkAlign(va, min(n, 16)) && c.probe(o, va, n, accWrite)
 }
 
-// probeOperand checks that the n bytes of o's memory operand can be written at once.
-func (c *CPU) probeOperand(o *Op, n int) bool {
-	va, ok := c.address(o, n, accWrite)
-	return ok && c.probeStore(o, va, n)
-}
-
 // loadPart reads a memory operand of n (1, 2, 4, 8) bytes, zero-extended.
 func (c *CPU) loadPart(o *Op, n uint8) (uint64, bool) {
 	switch n {

@@ -59,6 +59,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 	writable := true
 	if c.s.CR0&x86.CR0_PG == 0 {
 		phys = va & 0xffffffff
+		c.sys.walkedGlobal = false
 	} else {
 		var code uint32
 		phys, writable, code, ok = c.walk(va, acc, ctx)
@@ -81,6 +82,12 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		tag := va&pageMask | ctx
 		if e.r != tag {
 			*e = tlbEntry{r: tag, host: page, delta: hostDelta(page, va)}
+			i := va >> 12 & (tlbSize - 1)
+			if c.sys.walkedGlobal {
+				c.tlbGlobal[i>>6] |= 1 << (i & 63)
+			} else {
+				c.tlbGlobal[i>>6] &^= 1 << (i & 63)
+			}
 		}
 		if writable && !readOnly && !c.acc.code.any(phys) {
 			e.w = tag
@@ -210,8 +217,9 @@ func (c *CPU) walk(va uint64, acc access, ctx uint64) (phys uint64, writable boo
 				base |= e >> 13 & 0xff << 32
 			}
 		}
+		c.sys.walkedGlobal = e&pteG != 0 && s.CR4&x86.CR4_PGE != 0
 		if level > 1 {
-			c.noteLarge(va, mask)
+			c.noteLarge(va, mask, c.sys.walkedGlobal)
 		}
 		writable = want&pteD != 0 && c.permitted(accWrite, ctx, allowed, nx)
 		return base | va&mask, writable, 0, true

@@ -95,11 +95,10 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	defer t.mu.Unlock()
 	k := unitKey{r.Phys, r.Key}
 	if old := t.find[k]; old != nil {
-		if bytes.Equal(old.Code, r.Code) {
+		if old.Phys2 == r.Phys2 && bytes.Equal(old.Code, r.Code) {
 			return old.Unit
 		}
 		t.kill(old)
-		t.forget(old)
 	}
 	if t.mem.used+unitRoom > len(t.mem.w) {
 		return nil
@@ -118,6 +117,9 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	t.find[k] = n
 	page := r.Phys &^ 0xfff
 	t.pages[page] = append(t.pages[page], n)
+	if r.Phys2 != 0 {
+		t.pages[r.Phys2] = append(t.pages[r.Phys2], n)
+	}
 	return u
 }
 
@@ -145,23 +147,24 @@ func (t *translator) Link(id uint32, to *interp.Unit) {
 }
 
 // Drop implements interp.Translator.
-func (t *translator) Drop(page, lines uint64) {
+func (t *translator) Drop(page, lines uint64) (any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.pages[page]
 	if list == nil {
-		return
+		return false
 	}
 	kept := list[:0]
 	for _, n := range list {
-		first := n.Phys & 0xfff >> 6
-		last := (n.Phys&0xfff + uint64(len(n.Code)) - 1) >> 6
-		if lines&(^uint64(0)<<first&(^uint64(0)>>(63-last))) == 0 {
+		switch {
+		case n.Dead.Load(): // killed through its other page
+		case lines&linesOf(n, page) == 0:
 			kept = append(kept, n)
-			continue
+		default:
+			t.kill(n)
+			delete(t.find, unitKey{n.Phys, n.Key})
+			any = true
 		}
-		t.kill(n)
-		delete(t.find, unitKey{n.Phys, n.Key})
 	}
 	clear(list[len(kept):])
 	if len(kept) == 0 {
@@ -169,6 +172,16 @@ func (t *translator) Drop(page, lines uint64) {
 	} else {
 		t.pages[page] = kept
 	}
+	return any
+}
+
+// linesOf returns the 64-byte lines of a page in which n has bytes.
+func linesOf(n *record, page uint64) uint64 {
+	first, last := n.Phys&0xfff, min(n.Phys&0xfff+uint64(len(n.Code))-1, 0xfff)
+	if n.Phys&^0xfff != page {
+		first, last = 0, n.Phys&0xfff+uint64(len(n.Code))-1-0x1000
+	}
+	return ^uint64(0) << (first >> 6) & (^uint64(0) >> (63 - last>>6))
 }
 
 // kill makes sure that no unit goes on in n.
@@ -181,17 +194,4 @@ func (t *translator) kill(n *record) {
 		}
 	}
 	n.incoming = nil
-}
-
-// forget takes a unit out of its page.
-func (t *translator) forget(n *record) {
-	page := n.Phys &^ 0xfff
-	list := t.pages[page]
-	for i, o := range list {
-		if o == n {
-			t.pages[page] = append(list[:i], list[i+1:]...)
-			break
-		}
-	}
-	delete(t.find, unitKey{n.Phys, n.Key})
 }

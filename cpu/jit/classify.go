@@ -19,6 +19,12 @@ const (
 	clMultiply                     // MUL and IMUL with rDX:rAX
 	clDivide                       // DIV and IDIV
 	clCompareExchange              // CMPXCHG, CMPXCHG8B, CMPXCHG16B
+	clInterruptFlag                // CLI and STI at CPL 0
+	clAccessFlag                   // CLAC and STAC at CPL 0
+	clPushFlags                    // PUSHF
+	clSelector                     // MOV from a segment register
+	clSwap                         // SWAPGS at CPL 0
+	clBit                          // BT, BTS, BTR and BTC of a bit string in memory
 	clPush
 	clPop
 	clLeave
@@ -45,7 +51,7 @@ func (b *builder) classify(n *inst) {
 			}
 		}
 		return
-	case clPush, clPop, clLeave, clCall, clReturn, clDivide:
+	case clPush, clPop, clLeave, clCall, clReturn, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit:
 		n.observer = true
 	case clIndirect:
 		n.observer = true
@@ -82,7 +88,7 @@ func writes(n *inst) uint16 {
 		}
 	}
 	switch n.class {
-	case clPush, clCall, clReturn, clIndirect:
+	case clPush, clCall, clReturn, clIndirect, clPushFlags:
 		m |= 1 << gRSP
 	case clPop:
 		m |= 1 << gRSP
@@ -159,16 +165,23 @@ func (b *builder) classOf(n *inst) class {
 			return clExit
 		}
 	}
+	high := 0
+	if n.Op == x86.MOVSEG && n.Args[0].Kind == x86.KindReg {
+		return clSelector
+	}
 	for i := range n.NArgs {
 		switch a := &n.Args[i]; a.Kind {
 		case x86.KindReg:
 			if a.High {
-				return clExit
+				high++
 			}
 		case x86.KindMem, x86.KindImm, x86.KindVec, x86.KindRel:
 		default:
 			return clExit
 		}
+	}
+	if c := b.highClass(n, high); high > 0 {
+		return c
 	}
 	if n.Rep || n.Repne {
 		switch n.Op {
@@ -203,7 +216,10 @@ func (b *builder) classOf(n *inst) class {
 		return clGeneric
 	case x86.BT, x86.BTS, x86.BTR, x86.BTC:
 		if mem != nil && n.Args[1].Kind == x86.KindReg {
-			return clExit // the bit may be anywhere
+			if n.OpSize == 2 || n.AddrSize != 8 {
+				return clExit
+			}
+			return clBit
 		}
 		return clGeneric
 	case x86.XCHG:
@@ -245,6 +261,26 @@ func (b *builder) classOf(n *inst) class {
 			return clPop
 		}
 		return clExit
+	case x86.CLI, x86.STI:
+		if b.r.User || n.Op == x86.STI && int(n.next) == len(b.r.Code) {
+			return clExit // interrupts are held off for one more instruction, which must follow
+		}
+		return clInterruptFlag
+	case x86.CLAC, x86.STAC:
+		if b.r.User {
+			return clExit
+		}
+		return clAccessFlag
+	case x86.PUSHF:
+		if n.OpSize == 8 {
+			return clPushFlags
+		}
+		return clExit
+	case x86.SWAPGS:
+		if b.r.User {
+			return clExit
+		}
+		return clSwap
 	case x86.LEAVE:
 		if n.OpSize == 8 {
 			return clLeave
@@ -283,6 +319,22 @@ func (b *builder) classOf(n *inst) class {
 	return clExit
 }
 
+// highClass is the class of an instruction with operands among AH to BH.
+func (b *builder) highClass(n *inst, high int) class {
+	if high != 1 {
+		return clExit
+	}
+	switch n.Op {
+	case x86.MOV, x86.ADD, x86.OR, x86.ADC, x86.SBB, x86.AND, x86.SUB, x86.XOR, x86.CMP, x86.TEST, x86.MOVZX, x86.MOVSX,
+		x86.INC, x86.DEC, x86.NEG, x86.NOT:
+		return clGeneric
+	}
+	if _, ok := n.Op.Cond(); ok {
+		return clGeneric
+	}
+	return clExit
+}
+
 func nothing(op x86.Op) bool {
 	switch op {
 	case x86.NOP, x86.ENDBR32, x86.ENDBR64, x86.PREFETCH, x86.PREFETCHW, x86.PREFETCHNTA, x86.PREFETCHT0, x86.PREFETCHT1, x86.PREFETCHT2:
@@ -302,7 +354,6 @@ func (b *builder) vectorClass(n *inst) class {
 	}
 	switch n.Op {
 	case x86.PCMPESTRI, x86.PCMPESTRM, x86.VPCMPESTRI, x86.VPCMPESTRM, // name rAX and rDX
-		x86.PCMPISTRI, x86.PCMPISTRM, x86.VPCMPISTRI, x86.VPCMPISTRM,
 		x86.LDMXCSR, x86.STMXCSR, x86.VLDMXCSR, x86.VSTMXCSR, x86.MASKMOVDQU, x86.VMASKMOVDQU:
 		return clExit
 	}

@@ -8,8 +8,10 @@ import (
 )
 
 // direct goes to an offset from the start of the page, if condition cc holds (-1: always). The flags are in memory.
+// Exits are linked only within the page, whose translation the unit was entered by, and not to where an instruction may
+// cross into the next.
 func (b *builder) direct(target int64, cc int) {
-	if target >= 0 && target < 4096 {
+	if target >= 0 && target <= 4096-x86.MaxInstLen {
 		s := b.site(interp.Site{Target: int32(target)})
 		// The displacement is replaced while others may execute it: it must be aligned.
 		size := 1
@@ -33,40 +35,48 @@ func (b *builder) direct(target int64, cc int) {
 	}
 	b.load64(r14, field(layout.Page))
 	b.lea64(r14, at(r14, int32(target)))
-	b.lookup()
-	miss := b.jcc(ccNE)
+	miss := b.lookup()
 	b.goTo()
-	b.land(miss)
+	for _, j := range miss {
+		b.land(j)
+	}
 	b.jumpTo(b.t.stubs.rip)
 	if cc >= 0 {
 		b.land(skip)
 	}
 }
 
-// targets is the table of the unit's privilege.
-func (b *builder) targets() int32 {
+// targets is the table of the unit's privilege, and where its generation is.
+func (b *builder) targets() (table, generation int32) {
 	if b.r.User {
-		return layout.User - bias
+		return layout.User - bias, layout.Generation + 8
 	}
-	return layout.Kernel - bias
+	return layout.Kernel - bias, layout.Generation
 }
 
-// lookup compares the entry for the target in r14 with it and leaves the entry's place in r15.
-func (b *builder) lookup() {
+// lookup finds the entry for the target in r14 and leaves its place in r15. It returns the jumps that are taken when
+// there is none. It destroys rAX.
+func (b *builder) lookup() []int {
+	table, gen := b.targets()
 	b.mov64(r15, r14)
-	b.shrImm64(r15, 10)
+	b.shrImm64(r15, interp.TargetBits)
 	b.op(0, false, false, mapOne, 0x33, uint8(r15), inReg(r14))
-	b.aluImm(4, false, inReg(r15), layout.Targets-1)
+	b.aluImm(4, false, inReg(r15), 1<<interp.TargetBits-1)
 	b.op(0, false, false, mapOne, 0xc1, 4, inReg(r15))
-	b.byte(4)
-	b.alu64(7, r14, rm{mem: true, reg: rBP, index: r15, disp: b.targets()})
+	b.byte(5)
+	b.alu64(7, r14, rm{mem: true, reg: rBP, index: r15, disp: table})
+	rip := b.jcc(ccNE)
+	b.load64(rAX, rm{mem: true, reg: rBP, index: r15, disp: table + 8})
+	b.alu64(7, rAX, field(gen))
+	return []int{rip, b.jcc(ccNE)}
 }
 
 // goTo continues at the target in r14, whose entry r15 points to.
 func (b *builder) goTo() {
+	table, _ := b.targets()
 	b.aluImm(4, true, inReg(r14), -4096)
 	b.store64(field(layout.Page), r14)
-	b.op(0, false, false, mapOne, 0xff, 4, rm{mem: true, reg: rBP, index: r15, disp: b.targets() + 8})
+	b.op(0, false, false, mapOne, 0xff, 4, rm{mem: true, reg: rBP, index: r15, disp: table + 16})
 }
 
 // branch is a conditional jump.
@@ -86,7 +96,7 @@ func (b *builder) returnAddress(n *inst, d reg) {
 // call is CALL to a fixed distance.
 func (b *builder) call(n *inst) {
 	b.lea64(r14, at(hRSP, -8))
-	b.reach(8, true, 0)
+	b.reach(gRSP, 8, true, 0)
 	b.returnAddress(n, rAX)
 	b.store64(at(r14, 0), rAX)
 	b.lea64(hRSP, at(hRSP, -8))
@@ -96,10 +106,9 @@ func (b *builder) call(n *inst) {
 // ret64 is RET. Where the table of targets does not have the address, the interpreter executes it.
 func (b *builder) ret64(n *inst) {
 	b.mov64(r14, hRSP)
-	b.reach(8, false, 0)
+	b.reach(gRSP, 8, false, 0)
 	b.load64(r14, at(r14, 0))
-	b.lookup()
-	b.slow(b.jcc(ccNE))
+	b.slow(b.lookup()...)
 	pop := int32(8)
 	if n.NArgs > 0 {
 		pop += int32(uint16(n.Args[0].Imm))
@@ -117,8 +126,7 @@ func (b *builder) indirect(n *inst) {
 	} else {
 		b.mov64(r14, b.value(a.Reg, r14))
 	}
-	b.lookup()
-	b.slow(b.jcc(ccNE))
+	b.slow(b.lookup()...)
 	if n.Op == x86.JMP {
 		b.goTo()
 		return
@@ -126,7 +134,7 @@ func (b *builder) indirect(n *inst) {
 	b.store64(field(layout.Temp), r14)
 	b.store64(field(layout.Temp+8), r15)
 	b.lea64(r14, at(hRSP, -8))
-	b.reach(8, true, 0)
+	b.reach(gRSP, 8, true, 0)
 	b.returnAddress(n, rAX)
 	b.store64(at(r14, 0), rAX)
 	b.lea64(hRSP, at(hRSP, -8))

@@ -30,8 +30,9 @@ func (b *builder) generic(n *inst) {
 	}
 	var o operands
 	var back [3]struct {
-		r reg
-		g uint8
+		r    reg
+		g    uint8
+		high bool
 	}
 	saves := 0
 	for i := range n.NArgs {
@@ -49,7 +50,16 @@ func (b *builder) generic(n *inst) {
 			g := uint8(a.Reg)
 			h := hostOf[g]
 			dest := isDest(n, int(i))
-			if h == noReg {
+			if a.High {
+				s := free[0]
+				free = free[1:]
+				b.rotate8(s, h, 8)
+				if dest {
+					back[saves].r, back[saves].g, back[saves].high = s, g, true
+					saves++
+				}
+				h = s
+			} else if h == noReg {
 				if !dest && s.Where == x86.InRM && s.Mem {
 					o.x = slot(g)
 					continue
@@ -73,8 +83,22 @@ func (b *builder) generic(n *inst) {
 	b.preserveFlags(n)
 	b.encode(n, &o)
 	for i := range saves {
-		b.store64(slot(back[i].g), back[i].r)
+		if !back[i].high {
+			b.store64(slot(back[i].g), back[i].r)
+			continue
+		}
+		h := hostOf[back[i].g]
+		b.rotate8(h, h, 8)
+		b.op(0, false, true, mapOne, 0x88, uint8(back[i].r), inReg(h))
+		b.rotate8(h, h, 56)
 	}
+}
+
+// rotate8 is RORX: it turns s right into d and changes no flags.
+func (b *builder) rotate8(d, s reg, n uint8) {
+	b.byte(0xc4, ^rexBits(uint8(d), inReg(s))<<5&0xe0|3, 0xfb, 0xf0)
+	b.modrm(uint8(d), inReg(s))
+	b.byte(n)
 }
 
 // preserveFlags makes sure that the host's flags are the guest's if n reads or keeps some that matter.

@@ -75,6 +75,9 @@ func (b *builder) observe(n *inst) {
 		return
 	}
 	needed := n.live&^b.kills(n) | n.flags.Tested&allFlags
+	if n.class == clPushFlags {
+		needed = allFlags
+	}
 	switch {
 	case !b.host:
 		b.before = b.recipe

@@ -2,7 +2,10 @@
 
 package jit
 
-import "dfemu/cpu/x86"
+import (
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
 
 // address puts the linear address of n's memory operand into r14. It destroys r15, and flags where the operand has a segment base.
 func (b *builder) address(n *inst) {
@@ -58,38 +61,49 @@ func (b *builder) addressable(n *inst) bool {
 
 // reach turns the linear address in r14 into that of the host, for an access of size bytes. Where the TLB does
 // not answer, or the address is not aligned to align bytes (0: need not be), the interpreter
-// executes the instruction. It destroys rAX, r15 and the flags.
-func (b *builder) reach(size int32, write bool, align uint8) {
-	var from [2]int
-	k := from[:0]
+// executes the instruction. page is the index of the copy of a TLB entry to try first, or -1. It destroys rAX, r15 and the flags.
+func (b *builder) reach(page int, size int32, write bool, align uint8) {
+	var from []int
 	if align > 1 {
 		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r14))
 		b.u32(uint32(align - 1))
-		k = append(k, b.jcc(ccNE))
+		from = append(from, b.jcc(ccNE))
 	}
-	b.mov64(r15, r14)
-	b.shrImm64(r15, 12-5)
-	b.aluImm(4, false, inReg(r15), (layout.TLBEntries-1)<<5)
-	b.lea64(rAX, at(r14, size-1))
-	b.aluImm(4, true, inReg(rAX), -4096)
-	b.alu64(1, rAX, field(layout.Ctx))
-	tag := layout.TLBRead
+	tag, stub := layout.TLBRead, b.t.stubs.read
 	if write {
-		tag = layout.TLBWrite
+		tag, stub = layout.TLBWrite, b.t.stubs.write
 	}
-	entry := rm{mem: true, reg: rBP, index: r15, disp: layout.TLB - bias}
-	x := entry
-	x.disp += tag
-	b.alu64(7, rAX, x)
-	k = append(k, b.jcc(ccNE))
-	x = entry
-	x.disp += layout.TLBDelta
-	b.alu64(0, r14, x)
-	b.slow(append([]int(nil), k...)...)
+	b.lea64(r15, at(r14, size-1))
+	b.aluImm(4, true, inReg(r15), -4096)
+	b.alu64(1, r15, field(layout.Ctx))
+	if page < 0 {
+		page = interp.PageRIP
+	}
+	entry := layout.Pages + int32(page)*layout.TLBEntrySize
+	b.alu64(7, r15, field(entry+tag))
+	j := b.jcc(ccNE)
+	back := len(b.b)
+	b.alu64(0, r14, field(entry+layout.TLBDelta))
+	b.slow(from...)
+	b.colds = append(b.colds, cold{from: []int{j}, kind: coldPage, next: back, stub: stub, page: entry})
+}
+
+// pageOf is the index of the copy of a TLB entry for n's memory operand.
+func (b *builder) pageOf(n *inst) int {
+	m := &n.Mem
+	switch {
+	case m.Seg == x86.FS:
+		return interp.PageFS
+	case m.Seg == x86.GS:
+		return interp.PageGS
+	case m.Base < 16:
+		return int(m.Base)
+	}
+	return interp.PageRIP
 }
 
 // reachOperand makes r14 the host's address of n's memory operand.
 func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) {
 	b.address(n)
-	b.reach(size, write, align)
+	b.reach(b.pageOf(n), size, write, align)
 }

@@ -13,7 +13,7 @@ func (b *builder) push(n *inst) {
 		b.store64(field(layout.Temp), r14)
 	}
 	b.lea64(r14, at(hRSP, -8))
-	b.reach(8, true, 0)
+	b.reach(gRSP, 8, true, 0)
 	switch a.Kind {
 	case x86.KindMem:
 		b.load64(rAX, field(layout.Temp))
@@ -30,7 +30,7 @@ func (b *builder) push(n *inst) {
 // pop is POP of 8 bytes into a register.
 func (b *builder) pop(n *inst) {
 	b.mov64(r14, hRSP)
-	b.reach(8, false, 0)
+	b.reach(gRSP, 8, false, 0)
 	g := n.Args[0].Reg
 	if h := hostOf[g]; h != noReg {
 		if g != gRSP {
@@ -47,7 +47,7 @@ func (b *builder) pop(n *inst) {
 // leave is LEAVE.
 func (b *builder) leave(*inst) {
 	b.mov64(r14, hRBP)
-	b.reach(8, false, 0)
+	b.reach(gRSP, 8, false, 0)
 	b.lea64(hRSP, at(hRBP, 8))
 	b.load64(hRBP, at(r14, 0))
 }

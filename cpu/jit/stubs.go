@@ -50,6 +50,9 @@ type stubs struct {
 	op        uintptr // leaves with SiteOp; the site is stored
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
 	vec3      uintptr // likewise for AVX
+	// called with the address in r14, the tag wanted in r15, and in rAX where to copy the TLB's entry: carry set when
+	// it has none. They destroy r15.
+	read, write uintptr
 }
 
 // stackGuard is where in a goroutine's descriptor the runtime says that it wants the goroutine to stop: the stack
@@ -126,6 +129,30 @@ func makeStubs(a *asm) (s stubs) {
 		return start
 	}
 	s.vec1, s.vec3 = load(1), load(3)
+
+	fill := func(tag int32) uintptr {
+		start := a.here()
+		a.store64(field(layout.Temp+24), rCX)
+		a.mov64(rCX, r14)
+		a.shrImm64(rCX, 12-5)
+		a.aluImm(4, false, inReg(rCX), (layout.TLBEntries-1)<<5)
+		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: layout.TLB - bias})
+		a.alu64(7, r15, at(rCX, tag))
+		miss := a.jcc(ccNE)
+		for _, off := range [...]int32{layout.TLBRead, layout.TLBWrite, layout.TLBDelta} {
+			a.load64(r15, at(rCX, off))
+			a.store64(at(rAX, off), r15)
+		}
+		a.load64(rCX, field(layout.Temp+24))
+		a.byte(0xf8) // clc
+		a.ret()
+		a.land(miss)
+		a.load64(rCX, field(layout.Temp+24))
+		a.byte(0xf9) // stc
+		a.ret()
+		return start
+	}
+	s.read, s.write = fill(layout.TLBRead), fill(layout.TLBWrite)
 	return s
 }
 

@@ -40,19 +40,22 @@ type inst struct {
 
 // cold is code that is put behind the unit, since it is executed seldom.
 type cold struct {
-	from  []int // displacements of the jumps that lead here
-	site  int
-	kind  coldKind
-	next  int  // where in the unit to go on
-	host  bool // with the flags in the host's
-	inst  int
-	short bool
+	from []int // displacements of the jumps that lead here
+	site int
+	kind coldKind
+	next int  // where in the unit to go on
+	host bool // with the flags in the host's
+	inst int
+	stub uintptr
+	page int32
+	at   uintptr // where a coldOp starts
 }
 
 type coldKind uint8
 
 const (
 	coldOp   coldKind = iota // the interpreter executes the instruction
+	coldPage                 // the copy of a TLB entry is not the one wanted: the coldOp before it follows if the TLB has none
 	coldLink                 // a direct jump that is not linked yet
 	coldPoll                 // something is pending at the start of the block
 	coldVec                  // vector registers are to be loaded at the start of the block
@@ -87,7 +90,7 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	}
 	b.finish()
 	u := &interp.Unit{
-		Phys: r.Phys, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: b.base,
+		Phys: r.Phys, Phys2: r.Phys2, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: b.base,
 		Insts: make([]interp.Inst, len(b.insts)), Sites: append([]interp.Site(nil), b.sites...),
 	}
 	for i := range b.insts {
@@ -157,6 +160,18 @@ func (b *builder) translate(n *inst) (ended bool) {
 		b.divide(n)
 	case clCompareExchange:
 		b.compareExchange(n)
+	case clInterruptFlag:
+		b.interruptFlag(n)
+	case clAccessFlag:
+		b.accessFlag(n)
+	case clPushFlags:
+		b.pushFlags(n)
+	case clSelector:
+		b.selector(n)
+	case clSwap:
+		b.swap()
+	case clBit:
+		b.bit(n)
 	case clPush:
 		b.push(n)
 	case clPop:
@@ -245,7 +260,13 @@ func (b *builder) finish() {
 			b.land(j)
 		}
 		switch c.kind {
+		case coldPage:
+			b.lea64(rAX, field(c.page))
+			b.callTo(c.stub)
+			b.jccTo(ccAE, b.base+uintptr(c.next))
+			b.jumpTo(b.colds[i-1].at)
 		case coldOp:
+			c.at = b.here()
 			b.storeImm32(field(layout.Site), b.number(c.site))
 			b.jumpTo(b.t.stubs.op)
 			if c.next < 0 {
