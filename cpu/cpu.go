@@ -68,9 +68,24 @@ type Config struct {
 	// LA57 makes processors announce 5-level paging, if they have it. It costs
 	// guests that use it a level in each walk.
 	LA57 bool
+	// Sample, if not nil, is called for each processor that executes, once in SamplePeriod, between two blocks of
+	// the guest: on the goroutine of its Run. It is for profiles; processors in hardware do not offer it.
+	Sample       func(id int, s *Sample)
+	SamplePeriod time.Duration
 	// Logf reports what a person debugging a guest wants to know: undefined
 	// instructions, unknown MSRs. It may be nil.
 	Logf func(format string, args ...any)
+}
+
+// Sample is where a processor is.
+type Sample struct {
+	RIP, RSP, RBP uint64
+	CR3           uint64
+	CPL           uint8
+	Mode          x86.Mode
+	// Read reads guest memory at a linear address, as far as it is there, and returns the number of bytes.
+	// It changes nothing. It may only be called before Sample returns.
+	Read func(va uint64, p []byte) int
 }
 
 // Accelerator runs the processors of one machine.
@@ -120,6 +135,10 @@ type Stats struct {
 	Exits        uint64 // port and memory-mapped I/O accesses
 	Blocks       uint64 // blocks decoded or translated
 	Interpreted  uint64 // instructions executed by the interpreter in the accelerator's place
+	// What a translating accelerator has done besides.
+	Entries       uint64 // times translated code was entered
+	TLBMisses     uint64 // walks of the guest's page tables
+	Invalidations uint64 // code dropped because memory under it changed
 }
 
 // Reason says why Run returned.

@@ -26,7 +26,8 @@ type Accel struct {
 	cpus   []*CPU
 	fabric *apic.Fabric
 
-	heat       uint8         // executions before a block is translated
+	heat       uint8 // executions before a block is translated
+	sampler    sampler
 	translator Translator    // nil: everything is interpreted
 	epoch      atomic.Uint32 // of the translator's units
 
@@ -63,6 +64,7 @@ func NewTranslated(cfg cpu.Config, t Translator, times uint8) (*Accel, error) {
 			return nil, err
 		}
 	}
+	a.startSampling()
 	return a, nil
 }
 
@@ -82,7 +84,10 @@ func (a *Accel) SetINTR(level bool) { a.fabric.SetINTR(level) }
 func (a *Accel) NMI() { a.fabric.NMI() }
 
 // Close implements [cpu.Accelerator].
-func (a *Accel) Close() error { return nil }
+func (a *Accel) Close() error {
+	a.stopSampling()
+	return nil
+}
 
 // Invalidate implements [cpu.Accelerator].
 func (a *Accel) Invalidate(gpa, n uint64) {
@@ -144,6 +149,10 @@ func (c *CPU) RIP() uint64 { return c.curRIP.Load() }
 func (c *CPU) Stats() cpu.Stats {
 	s := c.stats
 	s.Instructions = c.icount
+	s.Entries, s.Interpreted = c.hot.entered, c.hot.ops
+	if c.acc.translator != nil {
+		s.Instructions = 0
+	}
 	return s
 }
 

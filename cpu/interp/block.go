@@ -155,6 +155,7 @@ func (c *CPU) dropLines(l lineSet) {
 		}
 		b.kill()
 		c.blocks.remove(b)
+		c.stats.Invalidations++
 	}
 	clear(list[len(kept):])
 	if len(kept) == 0 {

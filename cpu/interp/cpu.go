@@ -86,14 +86,15 @@ type CPU struct {
 
 // Bits of pending.
 const (
-	pendKick  = 1 << iota // Kick was called
-	pendIntr              // the APIC or the 8259 may have an interrupt
-	pendNMI               // an NMI has arrived
-	pendInit              // INIT has arrived
-	pendSIPI              // a start-up IPI has arrived
-	pendInval             // code lines were invalidated, or the write TLB must be emptied
-	pendStop              // another processor needs all others to stand still
-	pendSlow              // execute one instruction at a time: single step, breakpoints, interrupt shadow
+	pendKick   = 1 << iota // Kick was called
+	pendIntr               // the APIC or the 8259 may have an interrupt
+	pendNMI                // an NMI has arrived
+	pendInit               // INIT has arrived
+	pendSIPI               // a start-up IPI has arrived
+	pendInval              // code lines were invalidated, or the write TLB must be emptied
+	pendStop               // another processor needs all others to stand still
+	pendSample             // the profile wants to know where this processor is
+	pendSlow               // execute one instruction at a time: single step, breakpoints, interrupt shadow
 )
 
 // exception is an event to be delivered at the present RIP.

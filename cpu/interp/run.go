@@ -176,6 +176,12 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 			p = c.pending.Load()
 		}
 	}
+	if p&pendSample != 0 {
+		c.pending.And(^uint32(pendSample))
+		if c.s.Run == x86.Running {
+			c.sample()
+		}
+	}
 	if p&pendInval != 0 {
 		c.pending.And(^uint32(pendInval))
 		c.takeInvalidations()
@@ -193,7 +199,7 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 		c.startup()
 	}
 	if c.s.Run == x86.WaitForSIPI {
-		c.sleep(pendSlow | pendIntr | pendNMI)
+		c.sleep(pendSlow | pendIntr | pendNMI | pendSample)
 		return exit, false
 	}
 	if db := c.sys.trapDB; db != 0 {
@@ -220,7 +226,7 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 		}
 	}
 	if c.s.Run == x86.Halted {
-		ignore := uint32(pendSlow)
+		ignore := uint32(pendSlow | pendSample)
 		if c.s.NMIBlocked {
 			ignore |= pendNMI
 		}

@@ -62,6 +62,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		c.sys.walkedGlobal = false
 	} else {
 		var code uint32
+		c.stats.TLBMisses++
 		phys, writable, code, ok = c.walk(va, acc, ctx)
 		if !ok {
 			c.s.CR2 = va
