@@ -72,6 +72,9 @@ type Config struct {
 	// the guest: on the goroutine of its Run. It is for profiles; processors in hardware do not offer it.
 	Sample       func(id int, s *Sample)
 	SamplePeriod time.Duration
+	// Lockstep makes an accelerator that translates compare each block with the interpreter; Run fails
+	// at the first difference. It is for one processor.
+	Lockstep bool
 	// Logf reports what a person debugging a guest wants to know: undefined
 	// instructions, unknown MSRs. It may be nil.
 	Logf func(format string, args ...any)

@@ -20,7 +20,10 @@ const (
 type Config struct {
 	CPUs   int    // logical processors; default 1
 	Memory uint64 // bytes of RAM, a multiple of 1 MiB; default 512 MiB
-	Accel  string // "auto", "kvm" or "interp"; default "auto"
+	Accel  string // one of Accelerators; default "auto"
+	LA57   bool   // announce 5-level paging, where the processors have it
+	// Lockstep compares each block that "jit" translates with the interpreter, and ends the run at the first difference.
+	Lockstep bool
 
 	// Kernel is the file of a kernel to start directly: a Linux bzImage, an
 	// ELF file with a PVH note or a Multiboot header, or a flat image. Initrd and

@@ -40,6 +40,10 @@ const debugExitPort = 0xf4
 // rootPorts is how many hot-plug slots the machine has.
 const rootPorts = 4
 
+// sharedGSI is the first of the global system interrupts that only the I/O APIC
+// has: PIRQA to PIRQH, which event timers can use as well.
+const sharedGSI = 16
+
 // pc is the hardware around the processors.
 type pc struct {
 	m      *Machine
@@ -63,6 +67,8 @@ type pc struct {
 
 	// isa are the 16 ISA interrupts: each goes to the 8259s and the I/O APIC.
 	isa [16]*wiredOR
+	// shared are the global system interrupts from sharedGSI on.
+	shared [8]*wiredOR
 
 	all []devices.Device // in the order of reset
 	// described: fw_cfg has been filled.
@@ -80,7 +86,15 @@ var comPorts = [4]struct {
 
 // build makes memory, processors and devices.
 func (m *Machine) build() error {
-	layout, err := e820.New(e820.Config{RAM: m.cfg.Memory, ECAM: ecamBase, PhysBits: 46})
+	accel, err := chooseAccel(m.cfg.Accel, m.cfg.Logf)
+	if err != nil {
+		return err
+	}
+	physBits, err := accel.physBits()
+	if err != nil {
+		return err
+	}
+	layout, err := e820.New(e820.Config{RAM: m.cfg.Memory, ECAM: ecamBase, PhysBits: physBits})
 	if err != nil {
 		return err
 	}
@@ -94,11 +108,12 @@ func (m *Machine) build() error {
 	if err := m.loadImages(); err != nil {
 		return err
 	}
-	m.acc, err = newAccel(m.cfg.Accel, cpu.Config{
+	m.acc, err = accel.new(cpu.Config{
 		CPUs: m.cfg.CPUs, Memory: m.mem.slots, Clock: cpuClock{m.clock}, Platform: p, TSCHz: tscHz,
 		NewBus: func(int) cpu.Bus { return &bus{&p.ports, &p.mmio} },
-		Logf:   m.cfg.Logf,
-	}, m.cfg.Logf)
+		LA57:   m.cfg.LA57, Lockstep: m.cfg.Lockstep,
+		Logf: m.cfg.Logf,
+	})
 	if err != nil {
 		return err
 	}
@@ -156,8 +171,10 @@ func (p *pc) chipset() error {
 		})}
 	}
 	gsi := make([]devices.Line, p.ioapic.Pins())
-	for i := 16; i < len(gsi); i++ {
-		gsi[i] = p.gsi(i)
+	gsi[11] = p.isa[11].source()
+	for i := range p.shared {
+		p.shared[i] = &wiredOR{out: p.ioapic.Line(sharedGSI + i)}
+		gsi[sharedGSI+i] = p.shared[i].source()
 	}
 	p.hpet = hpet.New(hpet.Config{
 		Clock: clock, Lines: gsi, MSI: p,
@@ -243,15 +260,12 @@ func (p *pc) serial() error {
 	return nil
 }
 
-// gsi returns a new source of a global system interrupt of 16 or more.
-func (p *pc) gsi(n int) devices.Line { return p.ioapic.Line(n) }
-
 // pci makes the host bridge, the ISA bridge and the slots.
 func (p *pc) pci() error {
 	m := p.m
 	env := pci.Env{MMIO: &p.mmio, Ports: &p.ports, Memory: &m.mem, MSI: p}
 	for i := range env.PIRQ {
-		env.PIRQ[i] = p.ioapic.Line(16 + i)
+		env.PIRQ[i] = p.shared[i].source()
 	}
 	for _, i := range []int{3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15} {
 		w := p.isa[i]

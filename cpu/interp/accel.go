@@ -28,6 +28,8 @@ type Accel struct {
 
 	heat       uint8 // executions before a block is translated
 	sampler    sampler
+	dry        *dryRun
+	lockstep   bool          // compare each translated block with the interpreter
 	translator Translator    // nil: everything is interpreted
 	epoch      atomic.Uint32 // of the translator's units
 

@@ -26,7 +26,10 @@ type CPU struct {
 	// goroutine may set bits.
 	pending atomic.Uint32
 
-	flags uint64 // RFLAGS without the arithmetic flags
+	flags  uint64  // RFLAGS without the arithmetic flags
+	dryRun *dryRun // see lockstep.go
+	// failure is why Run cannot go on.
+	failure error
 	// held: there may be an interrupt that was passed over because IF was 0.
 	held bool
 	cpl  uint8

@@ -55,7 +55,8 @@ type Unit struct {
 	Insts []Inst // the instructions of the block
 	Sites []Site
 
-	cur *block // stands for the unit where an instruction looks at the block it is in
+	runs uint32 // executions in a machine that compares them
+	cur  *block // stands for the unit where an instruction looks at the block it is in
 }
 
 // An Inst is one instruction of a unit.
@@ -168,12 +169,20 @@ func (c *CPU) hotFrom(b *block) status {
 			u = c.heat(b)
 		}
 		if u != nil {
-			if from != 0 && c.acc.epoch.Load() == epoch {
+			if from != 0 && c.acc.epoch.Load() == epoch && !c.acc.lockstep {
 				c.link(from, u)
 			}
 			epoch = u.Epoch
-			c.enterTarget(u)
-			st, from = c.execute(t, u)
+			if c.acc.lockstep && u.due() {
+				if st, c.failure = c.compare(t, u); c.failure != nil {
+					return stFault
+				}
+			} else {
+				if !c.acc.lockstep {
+					c.enterTarget(u)
+				}
+				st, from = c.execute(t, u)
+			}
 		} else {
 			from = 0
 			st = c.interpretBlock(b)

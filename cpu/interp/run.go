@@ -29,6 +29,9 @@ func (c *CPU) Run() (cpu.Exit, error) {
 				st = c.blocksFrom(b)
 			}
 		}
+		if c.failure != nil {
+			return cpu.Exit{}, c.failure
+		}
 		if st == stFault || st == stTrap {
 			if !c.deliverFault() {
 				return cpu.Exit{Reason: cpu.ExitShutdown}, nil

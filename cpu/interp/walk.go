@@ -71,6 +71,15 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		}
 	}
 	page, readOnly := c.acc.mem.page(phys)
+	if d := c.dryRun; d != nil {
+		if page == nil || acc == accWrite && (readOnly || c.acc.code.any(phys)) {
+			d.stopped = true
+			return 0, nil, false
+		}
+		if acc == accWrite {
+			d.touch(page)
+		}
+	}
 	if page == nil {
 		return phys, nil, true
 	}
@@ -90,7 +99,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 				c.tlbGlobal[i>>6] &^= 1 << (i & 63)
 			}
 		}
-		if writable && !readOnly && !c.acc.code.any(phys) {
+		if writable && !readOnly && (c.dryRun == nil || acc == accWrite) && !c.acc.code.any(phys) {
 			e.w = tag
 		}
 	}

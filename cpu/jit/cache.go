@@ -48,9 +48,17 @@ type record struct {
 	incoming []uint32 // sites that are linked to it
 }
 
-func newTranslator() (*translator, error) {
+// checkHost reports what keeps the host from executing translated code.
+func checkHost() error {
 	if f := hostFeatures(); !f.Has(x86.FeatAVX2) || !f.Has(x86.FeatBMI2) {
-		return nil, errors.New("jit: the host's processor has no AVX2 and BMI2, which translated code uses: use --accel=interp")
+		return errors.New("jit: the host's processor has no AVX2 and BMI2, which translated code uses: use --accel=interp")
+	}
+	return nil
+}
+
+func newTranslator() (*translator, error) {
+	if err := checkHost(); err != nil {
+		return nil, err
 	}
 	m, err := newCodeMemory(codeSize)
 	if err != nil {

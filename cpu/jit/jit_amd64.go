@@ -13,6 +13,14 @@ type Accel struct {
 	t *translator
 }
 
+// Usable reports whether this host can translate, and the reason in one line.
+func Usable() (bool, string) {
+	if err := checkHost(); err != nil {
+		return false, err.Error()
+	}
+	return true, "translation to host code"
+}
+
 // New makes the processors of a machine, in their power-on state.
 func New(cfg cpu.Config) (cpu.Accelerator, error) { return newAccel(cfg, heat) }
 
@@ -28,6 +36,12 @@ func newAccel(cfg cpu.Config, heat uint8) (cpu.Accelerator, error) {
 	if err != nil {
 		t.close()
 		return nil, err
+	}
+	if cfg.Lockstep {
+		if err := a.Lockstep(); err != nil {
+			t.close()
+			return nil, err
+		}
 	}
 	return &Accel{a, t}, nil
 }

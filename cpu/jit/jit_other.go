@@ -8,6 +8,9 @@ import (
 	"dfemu/cpu"
 )
 
+// Usable reports that this host cannot translate.
+func Usable() (bool, string) { return false, "translation needs an amd64 host with Linux" }
+
 // New reports that this host cannot translate.
 func New(cpu.Config) (cpu.Accelerator, error) {
 	return nil, errors.New("jit: translation needs an amd64 host with Linux: use --accel=interp")
