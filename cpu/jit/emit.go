@@ -60,7 +60,8 @@ func (b *builder) generic(n *inst) {
 				}
 				h = s
 			} else if h == noReg {
-				if !dest && s.Where == x86.InRM && s.Mem {
+				// BT with a bit number in a register would take memory for a string of bits.
+				if !dest && s.Where == x86.InRM && s.Mem && n.Op != x86.BT {
 					o.x = slot(g)
 					continue
 				}
