@@ -7,31 +7,59 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dfemu/cpu"
 	"dfemu/cpu/conformance"
+	"dfemu/cpu/conformance/program"
 	"dfemu/cpu/interp"
+	"dfemu/cpu/jit"
+	"dfemu/cpu/jit"
 	"dfemu/cpu/x86"
 )
 
-// newConformance is the command that compares the interpreter with the host's processor.
+// subjects are the processors in software that the command knows.
+var subjects = map[string]func(cpu.Config) (cpu.Accelerator, error){
+	"interp": func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) },
+	"jit":    jit.NewEager,
+}
+
+// modes are the values of --mode.
+var modes = map[string][]x86.Mode{"all": nil, "64": {x86.Mode64}, "32": {x86.Mode32}}
+
+// subjectNames lists them.
+func subjectNames() string { return strings.Join(slices.Sorted(maps.Keys(subjects)), ", ") }
+
+// newConformance is the command that compares processors in software with the host's.
 func newConformance() *cobra.Command {
-	cfg := conformance.Config{Subject: func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }}
-	compat := false
-	show := 1
+	cfg := conformance.Config{}
+	mode, subject := "all", "interp"
+	show, programs := 1, 0
 	c := &cobra.Command{
 		Use:   "conformance",
-		Short: "compare the interpreter with the processor of this machine",
-		Long: "Generated instructions run on the processor of this machine and on the interpreter,\n" +
-			"and have to leave the same registers, flags, memory and faults behind.\n" +
-			"The status is 1 when some do not.",
+		Short: "compare the software processors with the processor of this machine",
+		Long: "Generated instructions run on the processor of this machine and on those in\n" +
+			"software, and have to leave the same registers, flags, memory and faults behind.\n" +
+			"With --programs, whole programs run on the interpreter and on the others, and on\n" +
+			"the interpreter once more with its caches dropped all the time.\n" +
+			"The status is 1 when something comes out different.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg.Mode = x86.Mode64
-			if compat {
-				cfg.Mode = x86.Mode32
+			var ok bool
+			if cfg.Modes, ok = modes[mode]; !ok {
+				return usageError{fmt.Errorf("--mode %s: must be 64, 32 or all", mode)}
+			}
+			for name := range strings.SplitSeq(subject, ",") {
+				s, ok := subjects[name]
+				if !ok {
+					return usageError{fmt.Errorf("--subject %s: must be of %s", name, subjectNames())}
+				}
+				cfg.Subjects = append(cfg.Subjects, s)
+			}
+			if programs > 0 {
+				return comparePrograms(c, programs, show, &cfg)
 			}
 			t := tally{show: show, out: c.OutOrStdout(), groups: map[string]int{}}
 			cfg.Mismatch = t.add
@@ -53,10 +81,41 @@ func newConformance() *cobra.Command {
 	f.Uint64Var(&cfg.First, "first", 0, "number of the first case")
 	f.StringSliceVar(&cfg.Only, "only", nil, "only these mnemonics or CPUID features, as /proc/cpuinfo spells them")
 	f.IntVar(&cfg.Workers, "workers", runtime.NumCPU(), "how many to run at a time")
-	f.BoolVar(&compat, "compat", false, "32-bit compatibility mode instead of 64-bit mode")
+	f.IntVar(&programs, "programs", 0, "compare software processors on so many programs instead")
+	f.StringVar(&mode, "mode", mode, "64, 32 (compatibility mode), or all")
+	f.StringVar(&subject, "subject", subject, "what to compare, one or more of "+subjectNames())
 	f.IntVar(&show, "show", show, "how many cases to show in full of each kind of difference")
 	f.IntVar(&cfg.MaxMismatches, "stop-after", 0, "end after so many differences; 0: go on")
 	return c
+}
+
+// comparePrograms compares the interpreter with the other subjects on programs.
+func comparePrograms(c *cobra.Command, n, show int, from *conformance.Config) error {
+	out := c.OutOrStdout()
+	shown := 0
+	cfg := program.Config{Seed: from.Seed, Programs: n, MaxMismatches: from.MaxMismatches,
+		Reference: program.Subject{Name: "interp", New: newInterp},
+		Mismatch: func(m *program.Mismatch) {
+			if shown++; shown <= show {
+				fmt.Fprintln(out, m)
+			} else {
+				fmt.Fprintf(out, "program %d on %s\n", m.Program.Seed, m.Subject)
+			}
+		}}
+	for _, s := range from.Subjects {
+		p := program.Subject{Name: s.Name, New: s.New}
+		p.Rig.Disturb = s.Name == "interp"
+		cfg.Subjects = append(cfg.Subjects, p)
+	}
+	rep, err := program.Compare(c.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, rep)
+	if rep.Mismatches > 0 {
+		return outcomeError{status: 1, message: fmt.Sprintf("%d programs came out different", rep.Mismatches)}
+	}
+	return nil
 }
 
 // tally shows the first mismatches of each kind, and counts all.

@@ -24,6 +24,9 @@ func Usable() (bool, string) {
 // New makes the processors of a machine, in their power-on state.
 func New(cfg cpu.Config) (cpu.Accelerator, error) { return newAccel(cfg, heat) }
 
+// NewEager is New for processors that translate everything the first time it is executed, which serves tests.
+func NewEager(cfg cpu.Config) (cpu.Accelerator, error) { return newAccel(cfg, 0) }
+
 // heat is how often a block is interpreted before it is translated.
 const heat = 16
 

@@ -22,7 +22,7 @@ func TestPrograms(t *testing.T) {
 		Reference: program.Subject{Name: "interp", New: func(c cpu.Config) (cpu.Accelerator, error) {
 			return interp.New(c)
 		}},
-		Subjects:      []program.Subject{{Name: "jit", New: newHot}, {Name: "jit when hot", New: New}},
+		Subjects:      []program.Subject{{Name: "jit", New: NewEager}, {Name: "jit when hot", New: New}},
 		MaxMismatches: 3,
 		Mismatch:      func(m *program.Mismatch) { t.Error(m) },
 	})
