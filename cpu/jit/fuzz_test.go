@@ -1,0 +1,159 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dfemu/cpu"
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
+
+// Where things are in the memory of a wild guest.
+const (
+	wildSize   = 1 << 20
+	wildTables = 0x80000 // of 2 MiB pages that all map the memory, and what is behind it
+	wildCode   = 0x10000
+	wildStack  = 0x40000
+)
+
+// wild is a machine that executes arbitrary bytes. It implements cpu.Platform, cpu.Bus and cpu.Clock.
+type wild struct{ now int64 }
+
+func (*wild) AckINTR() uint8            { return 0x20 }
+func (*wild) EOI(uint8)                 {}
+func (*wild) In(uint16, int) uint32     { return 0x55aa55aa }
+func (*wild) Out(uint16, int, uint32)   {}
+func (*wild) Read(uint64, int) uint64   { return 0x123456789abcdef }
+func (*wild) Write(uint64, int, uint64) {}
+func (w *wild) Now() int64              { w.now += 1000; return w.now }
+func (*wild) Wall() time.Time           { return time.Unix(0, 0) }
+func (*wild) NewTimer(func()) cpu.Timer { return wildTimer{} }
+
+type wildTimer struct{}
+
+func (wildTimer) Set(int64) {}
+func (wildTimer) Stop()     {}
+
+// wildState makes a state that begins to execute at wildCode in a mode, with registers from r.
+func wildState(s *x86.State, mode uint8, r *rand.Rand) {
+	for i := range s.GPR {
+		s.GPR[i] = r.Uint64() >> r.IntN(64)
+		if r.IntN(2) == 0 {
+			s.GPR[i] %= wildSize
+		}
+	}
+	s.GPR[x86.RSP] = wildStack
+	s.RIP, s.RFLAGS = wildCode, x86.Flag1
+	s.CR3 = wildTables
+	s.IDTR = x86.Table{Base: 0x1000, Limit: 0xfff}
+	s.GDTR = x86.Table{Base: 0x2000, Limit: 0xfff}
+	dpl := x86.Attr(0)
+	if mode&4 != 0 {
+		dpl = x86.AttrDPL
+	}
+	data := x86.Segment{Selector: 0x10, Limit: 0xffffffff, Attr: x86.AttrP | x86.AttrS | x86.AttrRW | x86.AttrAccessed | x86.AttrDB | x86.AttrG | dpl}
+	for i := range s.Seg {
+		s.Seg[i] = data
+	}
+	cs := &s.Seg[x86.CS]
+	cs.Selector = 8
+	cs.Attr |= x86.AttrCode
+	s.CR4 |= x86.CR4_PAE | x86.CR4_OSFXSR | x86.CR4_OSXSAVE | x86.CR4_OSXMMEXCPT
+	s.XCR0 = 7
+	switch mode & 3 {
+	case 0: // real mode
+		s.CR0 = x86.CR0_ET
+		for i := range s.Seg {
+			s.Seg[i] = x86.Segment{Limit: 0xffff, Attr: data.Attr &^ (x86.AttrDB | x86.AttrG | x86.AttrDPL)}
+		}
+		s.Seg[x86.CS].Selector, s.Seg[x86.CS].Base, s.RIP = wildCode>>4, wildCode, 0
+		s.GPR[x86.RSP] = 0xff00
+	case 1: // 32-bit protected mode
+		s.CR0 = x86.CR0_PE | x86.CR0_ET
+	case 2: // compatibility mode
+		s.CR0 = x86.CR0_PE | x86.CR0_PG | x86.CR0_ET | x86.CR0_WP
+		s.MSR.EFER = x86.EFER_LME | x86.EFER_LMA | x86.EFER_NXE
+	default: // 64-bit mode
+		s.CR0 = x86.CR0_PE | x86.CR0_PG | x86.CR0_ET | x86.CR0_WP
+		s.MSR.EFER = x86.EFER_LME | x86.EFER_LMA | x86.EFER_NXE | x86.EFER_SCE
+		cs.Attr = cs.Attr&^x86.AttrDB | x86.AttrL
+	}
+}
+
+// runWild executes a page of bytes for a little while, each block compared with the interpreter.
+func runWild(t *testing.T, code []byte, mode uint8, seed uint64) {
+	mem, err := unix.Mmap(-1, 0, wildSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(mem) }()
+	le := binary.LittleEndian
+	le.PutUint64(mem[wildTables:], wildTables+0x1000|7)
+	for i := range uint64(4) {
+		le.PutUint64(mem[wildTables+0x1000+8*i:], wildTables+0x2000|7)
+	}
+	le.PutUint64(mem[wildTables+0x2000:], 0x87)
+	for i := uint64(1); i < 8; i++ {
+		le.PutUint64(mem[wildTables+0x2000+8*i:], 0x87|i%3<<21)
+	}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for at := wildCode; at < wildCode+0x2000; at += max(len(code), 1) {
+		copy(mem[at:], code)
+	}
+	w := &wild{}
+	a, err := newAccel(cpu.Config{
+		CPUs: 1, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w },
+		TSCHz: 1e9, Lockstep: seed&1 == 0,
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	v := a.VCPU(0)
+	var s x86.State
+	if err := v.State(&s); err != nil {
+		t.Fatal(err)
+	}
+	wildState(&s, mode, r)
+	if err := v.SetState(&s); err != nil {
+		t.Fatal(err)
+	}
+	kick := time.AfterFunc(time.Millisecond, v.Kick)
+	defer kick.Stop()
+	_, err = v.Run()
+	var d *interp.Divergence
+	if errors.As(err, &d) {
+		t.Fatal(d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzWild executes arbitrary bytes in every mode.
+func FuzzWild(f *testing.F) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for i := range 120 {
+		p := make([]byte, 16+r.IntN(4096))
+		for k := range p {
+			p[k] = byte(r.Uint32())
+			if r.IntN(3) == 0 { // opcodes that are common
+				p[k] = []byte{0x48, 0x89, 0x8b, 0x01, 0x0f, 0x83, 0xe8, 0xc3, 0x66, 0xc4, 0xf0, 0x75}[r.IntN(12)]
+			}
+		}
+		f.Add(p, uint8(i), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, code []byte, mode uint8, seed uint64) { runWild(t, code, mode&7, seed) })
+}
