@@ -37,6 +37,8 @@ type Request struct {
 	Mode  x86.Mode
 	Key   uint8 // what else decoding depends on
 	User  bool  // executed at CPL 3
+	// Flat: outside 64-bit mode, all segments but FS and GS span the 4 GiB from 0.
+	Flat bool
 	// Features are those that the processor announces.
 	Features x86.FeatureSet
 }
@@ -145,6 +147,9 @@ const (
 // TargetBits is the binary logarithm of the size of a table of targets.
 const TargetBits = 12
 
+// TargetTag is the bit that is set in Target.RIP outside 64-bit mode: such addresses are not canonical.
+const TargetTag = 62
+
 // A Target is where code at a linear address is translated. It is valid while the processor's generation is Gen.
 type Target struct {
 	RIP  uint64
@@ -237,7 +242,7 @@ func (c *CPU) heat(b *block) *Unit {
 	if t.Full() {
 		c.recycle()
 	}
-	u := t.Translate(&Request{Phys: b.phys, Phys2: b.phys2, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Features: c.sys.features})
+	u := t.Translate(&Request{Phys: b.phys, Phys2: b.phys2, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Flat: b.key&keyFlat != 0, Features: c.sys.features})
 	if u == nil {
 		b.heat = limit + 1
 		return nil
@@ -272,15 +277,16 @@ func (c *CPU) link(from uint32, to *Unit) {
 
 // enterTarget enters the present RIP into the table of jump targets.
 func (c *CPU) enterTarget(u *Unit) {
+	rip := c.rip
 	if c.mode != x86.Mode64 {
-		return
+		rip |= 1 << TargetTag
 	}
-	e, gen := &c.hot.Kernel[TargetIndex(c.rip)], c.jgen[0]
+	e, gen := &c.hot.Kernel[TargetIndex(rip)], c.jgen[0]
 	if u.User {
-		e, gen = &c.hot.User[TargetIndex(c.rip)], c.jgen[1]
+		e, gen = &c.hot.User[TargetIndex(rip)], c.jgen[1]
 	}
-	if e.RIP != c.rip || e.Gen != gen || e.Code != u.Entry {
-		e.RIP, e.Gen, e.Code = c.rip, gen, u.Entry
+	if e.RIP != rip || e.Gen != gen || e.Code != u.Entry {
+		e.RIP, e.Gen, e.Code = rip, gen, u.Entry
 		c.noteCode(c.rip)
 		if u.Phys2 != 0 {
 			c.noteCode(c.rip + pageSize)
@@ -309,11 +315,11 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		switch h.Kind {
 		case SiteRIP:
 			c.setRawFlags(h.Flags)
-			c.rip = h.RIP
+			c.rip = h.RIP & c.ipMask
 			return stBranch, 0
 		case SiteInterpret:
 			c.setRawFlags(h.Flags)
-			c.rip = h.RIP
+			c.rip = h.RIP & c.ipMask
 			b := c.lookup()
 			if b == nil {
 				return stFault, 0
@@ -322,7 +328,7 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		case SiteLink:
 			c.setRawFlags(h.Flags)
 			_, s := t.Site(h.Site)
-			c.rip = h.Page + uint64(int64(s.Target))
+			c.rip = (h.Page + uint64(int64(s.Target))) & c.ipMask
 			return stTaken, h.Site
 		}
 		h.ops++

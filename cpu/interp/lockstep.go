@@ -185,7 +185,7 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 	st = stNext
 	for stop = range u.Insts {
 		n := &u.Insts[stop]
-		c.rip = start + uint64(n.Start)
+		c.rip = (start + uint64(n.Start)) & c.ipMask
 		if !steps[stop].repeatable {
 			return c.outcome(stNext), stop, undefined, stNext
 		}
@@ -209,7 +209,7 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 		}
 		return c.outcome(st), len(u.Insts), undefined, st
 	}
-	c.rip = start + uint64(len(u.Code))
+	c.rip = (start + uint64(len(u.Code))) & c.ipMask
 	return c.outcome(st), len(u.Insts), undefined, st
 }
 
@@ -296,9 +296,9 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 			c.setRawFlags(h.Flags)
 			if h.Kind == SiteLink {
 				_, s := t.Site(h.Site)
-				c.rip = h.Page + uint64(int64(s.Target))
+				c.rip = (h.Page + uint64(int64(s.Target))) & c.ipMask
 			} else {
-				c.rip = h.RIP
+				c.rip = h.RIP & c.ipMask
 			}
 			return stBranch, nil
 		}

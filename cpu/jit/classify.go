@@ -21,8 +21,10 @@ const (
 	clCompareExchange              // CMPXCHG, CMPXCHG8B, CMPXCHG16B
 	clInterruptFlag                // CLI and STI at CPL 0
 	clAccessFlag                   // CLAC and STAC at CPL 0
+	clOffset                       // MOV between rAX and memory at an offset in the instruction
 	clPushFlags                    // PUSHF
 	clSelector                     // MOV from a segment register
+	clStep                         // INC and DEC in the short form of 32-bit mode
 	clSwap                         // SWAPGS at CPL 0
 	clBit                          // BT, BTS, BTR and BTC of a bit string in memory
 	clPush
@@ -51,7 +53,7 @@ func (b *builder) classify(n *inst) {
 			}
 		}
 		return
-	case clPush, clPop, clLeave, clCall, clReturn, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit:
+	case clPush, clPop, clLeave, clCall, clReturn, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit, clOffset:
 		n.observer = true
 	case clIndirect:
 		n.observer = true
@@ -160,13 +162,19 @@ func (b *builder) classOf(n *inst) class {
 		return clExit
 	}
 	mem := memArg(n)
+	if b.word == 4 && (n.Enc.Attr&x86.Not64 != 0 || mem != nil && (n.Mem.Seg == x86.CS || n.Mem.Seg >= x86.FS) || n.OpSize == 8) {
+		if (n.Op == x86.INC || n.Op == x86.DEC) && mem == nil {
+			return clStep
+		}
+		return clExit
+	}
 	if mem != nil && (mem.Size == 0 && n.Op != x86.LEA || !b.addressable(n)) || n.AddrSize == 2 {
 		if !nothing(n.Op) {
 			return clExit
 		}
 	}
 	high := 0
-	if n.Op == x86.MOVSEG && n.Args[0].Kind == x86.KindReg {
+	if n.Op == x86.MOVSEG && n.Args[0].Kind == x86.KindReg && b.word == 8 {
 		return clSelector
 	}
 	for i := range n.NArgs {
@@ -198,7 +206,7 @@ func (b *builder) classOf(n *inst) class {
 	case x86.MOV, x86.ADD, x86.OR, x86.ADC, x86.SBB, x86.AND, x86.SUB, x86.XOR, x86.CMP, x86.TEST:
 		if n.Enc.Args[0] == x86.AL || n.Enc.Args[0] == x86.Av || n.Enc.Args[1] == x86.AL || n.Enc.Args[1] == x86.Av {
 			if n.Op == x86.MOV {
-				return clExit
+				return clOffset
 			}
 			return clAccumulator
 		}
@@ -217,7 +225,7 @@ func (b *builder) classOf(n *inst) class {
 	case x86.BT, x86.BTS, x86.BTR, x86.BTC:
 		if mem != nil && n.Args[1].Kind == x86.KindReg {
 			if n.OpSize == 2 || n.AddrSize != 8 {
-				return clExit
+				return clExit // the address would have to be cut
 			}
 			return clBit
 		}
@@ -252,12 +260,12 @@ func (b *builder) classOf(n *inst) class {
 	case x86.CMPXCHG8B, x86.CMPXCHG16B:
 		return clCompareExchange
 	case x86.PUSH:
-		if n.OpSize == 8 {
+		if int32(n.OpSize) == b.word {
 			return clPush
 		}
 		return clExit
 	case x86.POP:
-		if n.OpSize == 8 && mem == nil {
+		if int32(n.OpSize) == b.word && mem == nil {
 			return clPop
 		}
 		return clExit
@@ -272,7 +280,7 @@ func (b *builder) classOf(n *inst) class {
 		}
 		return clAccessFlag
 	case x86.PUSHF:
-		if n.OpSize == 8 {
+		if n.OpSize == 8 && b.word == 8 {
 			return clPushFlags
 		}
 		return clExit
@@ -282,23 +290,23 @@ func (b *builder) classOf(n *inst) class {
 		}
 		return clSwap
 	case x86.LEAVE:
-		if n.OpSize == 8 {
+		if int32(n.OpSize) == b.word {
 			return clLeave
 		}
 		return clExit
 	case x86.JMP, x86.CALL:
+		if int32(n.OpSize) != b.word {
+			return clExit
+		}
 		if n.Args[0].Kind == x86.KindRel {
 			if n.Op == x86.JMP {
 				return clJump
 			}
 			return clCall
 		}
-		if n.OpSize != 8 {
-			return clExit
-		}
 		return clIndirect
 	case x86.RET:
-		if n.OpSize == 8 {
+		if int32(n.OpSize) == b.word {
 			return clReturn
 		}
 		return clExit
@@ -309,6 +317,9 @@ func (b *builder) classOf(n *inst) class {
 	if cc, ok := n.Op.Cond(); ok {
 		_ = cc
 		if n.Args[0].Kind == x86.KindRel {
+			if n.OpSize == 2 {
+				return clExit
+			}
 			return clBranch
 		}
 		return clGeneric

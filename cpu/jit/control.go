@@ -34,12 +34,13 @@ func (b *builder) direct(target int64, cc int) {
 		skip = b.jcc(uint8(cc) ^ 1)
 	}
 	b.load64(r14, field(layout.Page))
-	b.lea64(r14, at(r14, int32(target)))
+	b.add(r14, int32(target))
 	miss := b.lookup()
 	b.goTo()
 	for _, j := range miss {
 		b.land(j)
 	}
+	b.untag()
 	b.jumpTo(b.t.stubs.rip)
 	if cc >= 0 {
 		b.land(skip)
@@ -54,10 +55,34 @@ func (b *builder) targets() (table, generation int32) {
 	return layout.Kernel - bias, layout.Generation
 }
 
+// add adds a distance to the instruction pointer in d, without changing flags.
+func (b *builder) add(d reg, n int32) {
+	if b.word == 4 {
+		b.lea32(d, at(d, n))
+		return
+	}
+	b.lea64(d, at(d, n))
+}
+
+// tag makes the target in r14 differ from the same address in 64-bit mode, untag takes that back.
+func (b *builder) tag() {
+	if b.word == 4 {
+		b.op(0, true, false, map0F, 0xba, 5, inReg(r14)) // bts
+		b.byte(interp.TargetTag)
+	}
+}
+
+func (b *builder) untag() {
+	if b.word == 4 {
+		b.mov32(r14, r14)
+	}
+}
+
 // lookup finds the entry for the target in r14 and leaves its place in r15. It returns the jumps that are taken when
 // there is none. It destroys rAX.
 func (b *builder) lookup() []int {
 	table, gen := b.targets()
+	b.tag()
 	b.mov64(r15, r14)
 	b.shrImm64(r15, interp.TargetBits)
 	b.op(0, false, false, mapOne, 0x33, uint8(r15), inReg(r14))
@@ -74,6 +99,7 @@ func (b *builder) lookup() []int {
 // goTo continues at the target in r14, whose entry r15 points to.
 func (b *builder) goTo() {
 	table, _ := b.targets()
+	b.untag()
 	b.aluImm(4, true, inReg(r14), -4096)
 	b.store64(field(layout.Page), r14)
 	b.op(0, false, false, mapOne, 0xff, 4, rm{mem: true, reg: rBP, index: r15, disp: table + 16})
@@ -90,30 +116,30 @@ func (b *builder) branch(n *inst) {
 // returnAddress puts the address after n into d.
 func (b *builder) returnAddress(n *inst, d reg) {
 	b.load64(d, field(layout.Page))
-	b.lea64(d, at(d, b.page+int32(n.next)))
+	b.add(d, b.page+int32(n.next))
 }
 
 // call is CALL to a fixed distance.
 func (b *builder) call(n *inst) {
-	b.lea64(r14, at(hRSP, -8))
-	b.reach(gRSP, 8, true, 0)
+	b.below(r14, b.word)
+	b.reach(gRSP, b.word, true, 0)
 	b.returnAddress(n, rAX)
-	b.store64(at(r14, 0), rAX)
-	b.lea64(hRSP, at(hRSP, -8))
+	b.storeWord(at(r14, 0), rAX)
+	b.below(hRSP, b.word)
 	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
 }
 
 // ret64 is RET. Where the table of targets does not have the address, the interpreter executes it.
 func (b *builder) ret64(n *inst) {
-	b.mov64(r14, hRSP)
-	b.reach(gRSP, 8, false, 0)
-	b.load64(r14, at(r14, 0))
+	b.top(hRSP)
+	b.reach(gRSP, b.word, false, 0)
+	b.loadWord(r14, at(r14, 0))
 	b.slow(b.lookup()...)
-	pop := int32(8)
+	pop := b.word
 	if n.NArgs > 0 {
 		pop += int32(uint16(n.Args[0].Imm))
 	}
-	b.lea64(hRSP, at(hRSP, pop))
+	b.below(hRSP, -pop)
 	b.goTo()
 }
 
@@ -121,10 +147,10 @@ func (b *builder) ret64(n *inst) {
 func (b *builder) indirect(n *inst) {
 	a := &n.Args[0]
 	if a.Kind == x86.KindMem {
-		b.reachOperand(n, 8, false, 0)
-		b.load64(r14, at(r14, 0))
+		b.reachOperand(n, b.word, false, 0)
+		b.loadWord(r14, at(r14, 0))
 	} else {
-		b.mov64(r14, b.value(a.Reg, r14))
+		b.top(b.value(a.Reg, r14))
 	}
 	b.slow(b.lookup()...)
 	if n.Op == x86.JMP {
@@ -133,11 +159,11 @@ func (b *builder) indirect(n *inst) {
 	}
 	b.store64(field(layout.Temp), r14)
 	b.store64(field(layout.Temp+8), r15)
-	b.lea64(r14, at(hRSP, -8))
-	b.reach(gRSP, 8, true, 0)
+	b.below(r14, b.word)
+	b.reach(gRSP, b.word, true, 0)
 	b.returnAddress(n, rAX)
-	b.store64(at(r14, 0), rAX)
-	b.lea64(hRSP, at(hRSP, -8))
+	b.storeWord(at(r14, 0), rAX)
+	b.below(hRSP, b.word)
 	b.load64(r14, field(layout.Temp))
 	b.load64(r15, field(layout.Temp+8))
 	b.goTo()

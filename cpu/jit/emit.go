@@ -35,6 +35,8 @@ func (b *builder) generic(n *inst) {
 		high bool
 	}
 	saves := 0
+	// The first operand that is a register in memory, and where it is now.
+	first, firstIn, firstDest, loaded := -1, noReg, false, false
 	for i := range n.NArgs {
 		a := &n.Args[i]
 		s := n.Enc.Args[i].Info()
@@ -65,9 +67,18 @@ func (b *builder) generic(n *inst) {
 					o.x = slot(g)
 					continue
 				}
-				h = free[0]
-				free = free[1:]
-				if !dest || !pureWrite(n) || a.Size < 4 {
+				load := !dest || !pureWrite(n) || a.Size < 4
+				if first >= 0 && uint8(n.Args[first].Reg) == g && !n.Args[first].High {
+					// The same register twice: the processor decides what that means.
+					h, dest = firstIn, dest && !firstDest
+					load = load && !loaded
+				} else {
+					h = free[0]
+					free = free[1:]
+					first, firstIn, firstDest = int(i), h, dest
+					loaded = load
+				}
+				if load {
 					b.load64(h, slot(g))
 				}
 				if dest {
@@ -470,4 +481,25 @@ func (b *builder) compareExchange(n *inst) {
 	if dst == r14 {
 		b.store64(slot(uint8(d.Reg)), r14)
 	}
+}
+
+// step is INC and DEC of a register in the encoding that 64-bit mode has for REX.
+func (b *builder) step(n *inst) {
+	b.preserveFlags(n)
+	digit := uint8(0)
+	if n.Op == x86.DEC {
+		digit = 1
+	}
+	b.sized(n, 0xfe, digit, inReg(hostOf[n.Args[0].Reg]))
+}
+
+// offset is MOV between rAX and memory at an offset that is part of the instruction.
+func (b *builder) offset(n *inst) {
+	write := n.Args[0].Kind == x86.KindMem
+	b.reachOperand(n, int32(n.OpSize), write, 0)
+	if write {
+		b.sized(n, 0x88, uint8(hRAX), at(r14, 0))
+		return
+	}
+	b.sized(n, 0x8a, uint8(hRAX), at(r14, 0))
 }

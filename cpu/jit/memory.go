@@ -49,7 +49,7 @@ func (b *builder) effective(n *inst, d reg) {
 // addressable reports whether effective can do it.
 func (b *builder) addressable(n *inst) bool {
 	m := &n.Mem
-	if m.VSIB || n.AddrSize != 8 && n.AddrSize != 4 || m.Disp != int64(int32(m.Disp)) {
+	if m.VSIB || n.AddrSize != 8 && n.AddrSize != 4 || m.Disp != int64(int32(m.Disp)) && (n.AddrSize == 8 || m.Disp>>32 != 0) {
 		return false
 	}
 	if m.Base == x86.RIPBase {

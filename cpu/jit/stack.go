@@ -4,50 +4,89 @@ package jit
 
 import "dfemu/cpu/x86"
 
-// push is PUSH of 8 bytes.
+// below puts the address of n bytes below the top of the stack into d.
+func (b *builder) below(d reg, n int32) {
+	if b.word == 4 {
+		b.lea32(d, at(hRSP, -n))
+		return
+	}
+	b.lea64(d, at(hRSP, -n))
+}
+
+// loadWord and storeWord move a word of the stack.
+func (b *builder) loadWord(d reg, m rm) {
+	if b.word == 4 {
+		b.load32(d, m)
+		return
+	}
+	b.load64(d, m)
+}
+
+func (b *builder) storeWord(m rm, s reg) {
+	if b.word == 4 {
+		b.store32(m, s)
+		return
+	}
+	b.store64(m, s)
+}
+
+// push is PUSH of a word.
 func (b *builder) push(n *inst) {
 	a := &n.Args[0]
 	if a.Kind == x86.KindMem {
-		b.reachOperand(n, 8, false, 0)
-		b.load64(r14, at(r14, 0))
+		b.reachOperand(n, b.word, false, 0)
+		b.loadWord(r14, at(r14, 0))
 		b.store64(field(layout.Temp), r14)
 	}
-	b.lea64(r14, at(hRSP, -8))
-	b.reach(gRSP, 8, true, 0)
+	b.below(r14, b.word)
+	b.reach(gRSP, b.word, true, 0)
 	switch a.Kind {
 	case x86.KindMem:
 		b.load64(rAX, field(layout.Temp))
-		b.store64(at(r14, 0), rAX)
+		b.storeWord(at(r14, 0), rAX)
 	case x86.KindReg:
-		b.store64(at(r14, 0), b.value(a.Reg, rAX))
+		b.storeWord(at(r14, 0), b.value(a.Reg, rAX))
 	default:
-		b.op(0, true, false, mapOne, 0xc7, 0, at(r14, 0))
+		b.op(0, b.word == 8, false, mapOne, 0xc7, 0, at(r14, 0))
 		b.u32(uint32(a.Imm))
 	}
-	b.lea64(hRSP, at(hRSP, -8))
+	b.below(hRSP, b.word)
 }
 
-// pop is POP of 8 bytes into a register.
+// top puts an address or an instruction pointer into r14.
+func (b *builder) top(from reg) {
+	if b.word == 4 {
+		b.mov32(r14, from)
+		return
+	}
+	b.mov64(r14, from)
+}
+
+// pop is POP of a word into a register.
 func (b *builder) pop(n *inst) {
-	b.mov64(r14, hRSP)
-	b.reach(gRSP, 8, false, 0)
+	b.top(hRSP)
+	b.reach(gRSP, b.word, false, 0)
 	g := n.Args[0].Reg
 	if h := hostOf[g]; h != noReg {
 		if g != gRSP {
-			b.lea64(hRSP, at(hRSP, 8))
+			b.below(hRSP, -b.word)
 		}
-		b.load64(h, at(r14, 0))
+		b.loadWord(h, at(r14, 0))
 		return
 	}
 	b.load64(rAX, at(r14, 0))
 	b.store64(slot(uint8(g)), rAX)
-	b.lea64(hRSP, at(hRSP, 8))
+	b.below(hRSP, -b.word)
 }
 
 // leave is LEAVE.
 func (b *builder) leave(*inst) {
-	b.mov64(r14, hRBP)
-	b.reach(gRSP, 8, false, 0)
-	b.lea64(hRSP, at(hRBP, 8))
-	b.load64(hRBP, at(r14, 0))
+	b.top(hRBP)
+	b.reach(gRSP, b.word, false, 0)
+	if b.word == 4 {
+		b.lea32(hRSP, at(hRBP, b.word))
+	} else {
+		b.lea64(hRSP, at(hRBP, b.word))
+	}
+	b.loadWord(hRBP, at(r14, 0))
 }

@@ -18,6 +18,7 @@ type builder struct {
 	colds []cold
 	i     int    // the instruction being translated
 	page  int32  // offset of the block in its page
+	word  int32  // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
 	vec   uint8  // what the unit needs of the vector registers: 0, 1, 3
 	code  []byte // for the caller
 	flagState
@@ -63,8 +64,12 @@ const (
 
 // unit translates a block. It returns nil where it cannot; the code is valid until the next call.
 func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Unit, []byte) {
+	b.word = 8
 	if r.Mode != x86.Mode64 {
-		return nil, nil
+		if r.Mode != x86.Mode32 || !r.Flat {
+			return nil, nil
+		}
+		b.word = 4
 	}
 	b.t, b.r, b.id = t, r, id
 	b.asm.b = b.asm.b[:0]
@@ -168,6 +173,10 @@ func (b *builder) translate(n *inst) (ended bool) {
 		b.pushFlags(n)
 	case clSelector:
 		b.selector(n)
+	case clOffset:
+		b.offset(n)
+	case clStep:
+		b.step(n)
 	case clSwap:
 		b.swap()
 	case clBit:
@@ -286,7 +295,7 @@ func (b *builder) finish() {
 			b.jumpTo(b.t.stubs.link)
 		case coldPoll:
 			b.load64(r14, field(layout.Page))
-			b.lea64(r14, at(r14, b.page))
+			b.add(r14, b.page)
 			b.jumpTo(b.t.stubs.rip)
 		case coldVec:
 			b.callVec(c.inst)
@@ -308,7 +317,7 @@ func (b *builder) callVec(i int) {
 		off = b.insts[i].start
 	}
 	b.load64(r14, field(layout.Page))
-	b.lea64(r14, at(r14, b.page+int32(off)))
+	b.add(r14, b.page+int32(off))
 	b.jumpTo(b.t.stubs.interpret)
 	b.landShort(j)
 }
