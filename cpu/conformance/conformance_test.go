@@ -30,7 +30,7 @@ func TestInterpreter(t *testing.T) {
 	requireHost(t)
 	n := 0
 	rep, err := Run(context.Background(), Config{
-		Seed: 1, Cases: 200000, Workers: 2, Subjects: []Subject{{"interp", interpreter}}, MaxMismatches: 100,
+		Seed: 1, Cases: 200000, Workers: 2, Subjects: []Subject{{Name: "interp", New: interpreter}}, MaxMismatches: 100,
 		Mismatch: func(m *Mismatch) {
 			if n++; n <= 5 {
 				t.Logf("%v", m)

@@ -7,7 +7,7 @@ import "encoding/binary"
 // Where things are in the stub's process, besides what layout.go says. All
 // addresses are far from those that cases use.
 const (
-	stubBase    = 0x400000
+	stubBase    = 0x500000000000
 	stubText    = 0x1000 // offset of the code in file and memory
 	stubHandler = 0x80   // offsets in the code
 	stubSignals = 0x1fb

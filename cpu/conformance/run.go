@@ -202,7 +202,7 @@ func (s *run) worker(ctx context.Context) (err error) {
 	b := &batch{run: s, host: host, want: make([]Result, MaxBatch), masked: make([]uint64, len(rules))}
 	defer b.report()
 	for _, sub := range s.cfg.Subjects {
-		x, err := NewSoft(sub.New)
+		x, err := NewSoft(sub)
 		if err != nil {
 			return fmt.Errorf("%s: %w", sub.Name, err)
 		}

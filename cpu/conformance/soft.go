@@ -78,14 +78,14 @@ type noPlatform struct{}
 func (noPlatform) AckINTR() uint8 { return 0xff }
 func (noPlatform) EOI(uint8)      {}
 
-// NewSoft starts an executor on an accelerator: make is given the configuration of the machine.
-func NewSoft(make func(cpu.Config) (cpu.Accelerator, error)) (Executor, error) {
+// NewSoft starts an executor on an accelerator.
+func NewSoft(sub Subject) (Executor, error) {
 	s := &soft{bus: &portBus{}}
 	var err error
 	if s.mem, s.free, err = guestMemory(physSize); err != nil {
 		return nil, fmt.Errorf("conformance: %w", err)
 	}
-	s.acc, err = make(cpu.Config{
+	s.acc, err = sub.New(cpu.Config{
 		CPUs:     1,
 		Memory:   []cpu.Slot{{GPA: 0, Data: s.mem}},
 		Clock:    stillClock{},
@@ -245,8 +245,16 @@ func (s *soft) one(c *Case, out *Result) error {
 	}
 	s.code = span{at, n}
 	s.patch(s.code, c.Code)
-	copy(s.mem[physData:physData+dataSize], c.Mem[:])
+	if err := s.execute(c); err != nil {
+		return err
+	}
+	s.result(out)
+	return nil
+}
 
+// execute enters the guest with the state before the case, and leaves it at the end.
+func (s *soft) execute(c *Case) error {
+	copy(s.mem[physData:physData+dataSize], c.Mem[:])
 	st := &s.state
 	*st = s.base
 	r := &c.Regs
@@ -269,11 +277,7 @@ func (s *soft) one(c *Case, out *Result) error {
 	if _, err := s.vcpu.Run(); err != nil {
 		return err
 	}
-	if err := s.vcpu.State(st); err != nil {
-		return err
-	}
-	s.result(out)
-	return nil
+	return s.vcpu.State(st)
 }
 
 // patch puts code where an instruction is, and fillers after it.

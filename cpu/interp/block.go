@@ -271,11 +271,11 @@ func (c *CPU) fetchAddress(rip uint64) (uint64, bool) {
 // fetchPage translates va for instruction fetch. host is nil outside RAM.
 func (c *CPU) fetchPage(va uint64) (phys uint64, host hostPage, ok bool) {
 	e := &c.itlb[va>>12&(itlbSize-1)]
-	tag := va&pageMask | c.ctx&ctxUser | ctxValid
+	tag := va&pageMask | c.ctx&(ctxUser|spaceMask) | ctxValid
 	if e.tag == tag {
 		return e.phys | va&pageOffset, hostAt(e.host, va), true
 	}
-	phys, host, ok = c.translate(nil, va, accFetch, c.ctx&ctxUser|ctxValid)
+	phys, host, ok = c.translate(nil, va, accFetch, c.ctx&(ctxUser|spaceMask)|ctxValid)
 	if ok && host != nil {
 		*e = itlbEntry{tag, phys & pageMask, hostAdd(host, -int(va&pageOffset)), c.sys.walkedGlobal}
 	}

@@ -175,8 +175,7 @@ func (c *CPU) pdptesOK(cr3 uint64) bool {
 	return true
 }
 
-// setCR3 writes CR3. The TLB is not tagged with PCIDs: it holds translations of the present one
-// only, so that bit 63 (keep those of the new PCID) counts where nothing else changes.
+// setCR3 writes CR3.
 func (c *CPU) setCR3(v uint64) status {
 	s := &c.s
 	keep := false
@@ -193,7 +192,7 @@ func (c *CPU) setCR3(v uint64) status {
 	}
 	if !keep || v != s.CR3 {
 		s.CR3 = v
-		c.flushLocal()
+		c.enterSpace(keep)
 	}
 	return stEnd
 }
@@ -304,7 +303,7 @@ func invlpg(c *CPU, o *Op) status {
 	return stEnd
 }
 
-// invpcid is INVPCID (SDM vol. 2). Only translations of the present PCID are ever cached.
+// invpcid is INVPCID (SDM vol. 2).
 func invpcid(c *CPU, o *Op) status {
 	if !c.privileged() {
 		return stFault
@@ -326,10 +325,15 @@ func invpcid(c *CPU, o *Op) status {
 	switch {
 	case kind == 2:
 		c.flushTLB()
-	case kind == 3, kind == 1 && current:
-		c.flushLocal()
+	case kind == 3:
+		c.sys.spaces.list = [keptSpaces]space{}
+		c.enterSpace(false)
+	case kind == 1 && current:
+		c.enterSpace(false)
 	case current:
 		c.invalidatePage(d[1])
+	default: // a page or all of another address space
+		c.sys.spaces.forget(uint16(pcid))
 	}
 	return stEnd
 }

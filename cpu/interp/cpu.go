@@ -63,7 +63,8 @@ type CPU struct {
 	// tlbGlobal has a bit for each entry of tlb that is of a global page.
 	tlbGlobal [tlbSize / 64]uint64
 	// jgen are the generations of what is remembered of code at linear addresses (jcache, Hot), for CPL 0 to 2 and for CPL 3.
-	jgen [2]uint64
+	jgen        [2]uint64
+	generations uint64 // the last value of jgen given out
 	// codePages has bits for the pages, by a hash of their linear addresses, that something is remembered of.
 	codePages [codePageBits / 64]uint64
 	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.
@@ -186,7 +187,7 @@ func (c *CPU) modeChanged() {
 	ctx := uint64(ctxValid)
 	switch {
 	case c.cpl == 3:
-		ctx |= ctxUser
+		ctx |= ctxUser | c.sys.spaces.tag()
 		if c.flags&x86.AC != 0 && s.CR0&x86.CR0_AM != 0 {
 			ctx |= ctxSlow
 		}

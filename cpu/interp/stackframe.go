@@ -121,7 +121,7 @@ type target struct {
 func (c *CPU) writeFrame(t *target, f *frame, size int) bool {
 	ctx := uint64(ctxValid)
 	if t.cpl == 3 {
-		ctx |= ctxUser
+		ctx |= ctxUser | c.sys.spaces.tag()
 	}
 	old := c.ctx
 	c.ctx = ctx

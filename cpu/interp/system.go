@@ -20,7 +20,8 @@ type sysState struct {
 	cr4Mask  uint64
 	// large is the linear addresses, in the lower and the upper half, of which
 	// large pages have been entered into the TLB.
-	large [2][2]largePages // of pages that are not global, and of global ones
+	large  [2][2]largePages // of pages that are not global, and of global ones
+	spaces spaces           // see space.go
 	// walkedGlobal: the page that walk found last is global.
 	walkedGlobal bool
 	// logged has the MSRs about which something has been logged.

@@ -159,7 +159,7 @@ func (c *CPU) loadTask(t *taskState, wide bool) bool {
 	s.DR[7] &^= 0x155
 	if wide && s.CR0&x86.CR0_PG != 0 {
 		s.CR3 = t.cr3
-		c.flushLocal()
+		c.enterSpace(false)
 	}
 	copy(c.r[:8], t.gpr[:])
 	c.rip = t.eip

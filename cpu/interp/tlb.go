@@ -54,26 +54,28 @@ func (c *CPU) flushTLB() {
 	clear(c.itlb[:])
 	clear(c.hot.Pages[:])
 	c.sys.large = [2][2]largePages{}
+	c.sys.spaces = spaces{}
 	c.dropTargets()
+	if c.cpl == 3 {
+		c.ctx &^= spaceMask
+	}
 }
 
-// flushLocal drops the translations of pages that are not global.
+// flushLocal drops the translations of pages that are not global, but for those that only CPL 3 uses.
 func (c *CPU) flushLocal() {
 	for i := range c.tlb {
-		if c.tlbGlobal[i>>6]>>(i&63)&1 == 0 {
+		if c.tlbGlobal[i>>6]>>(i&63)&1 == 0 && c.tlb[i].r&ctxUser == 0 {
 			c.tlb[i] = tlbEntry{}
 		}
 	}
 	clear(c.hot.Pages[:])
 	for i := range c.itlb {
-		if !c.itlb[i].global {
-			c.itlb[i] = itlbEntry{}
+		if e := &c.itlb[i]; !e.global && e.tag&ctxUser == 0 {
+			*e = itlbEntry{}
 		}
 	}
-	c.sys.large[0] = [2]largePages{}
-	c.jgen[1]++
 	if c.kernelLocal {
-		c.jgen[0]++
+		c.jgen[0] = c.newGeneration()
 		c.kernelLocal = false
 	}
 }
@@ -90,10 +92,12 @@ func (c *CPU) flushPage(va uint64) {
 
 // dropTargets forgets where linear addresses lead to decoded code.
 func (c *CPU) dropTargets() {
-	c.jgen[0]++
-	c.jgen[1]++
+	c.jgen[0], c.jgen[1] = c.newGeneration(), c.newGeneration()
 	c.kernelLocal = false
 	clear(c.codePages[:])
+	for i := range c.sys.spaces.list {
+		c.sys.spaces.list[i].gen = c.jgen[1]
+	}
 }
 
 // noteCode is called when it is remembered that there is decoded code at linear address va, which was just

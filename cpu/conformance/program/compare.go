@@ -21,10 +21,13 @@ type Config struct {
 	Seed      uint64 // of the first program; the others follow
 	Programs  int
 	Features  x86.FeatureSet // that programs may use; zero: x86.DefaultFeatures
+	Budget    int            // see Generator; 0: DefaultBudget
 	Reference Subject
 	Subjects  []Subject
 	// Mismatch is told of each program that came out different.
 	Mismatch func(*Mismatch)
+	// Minimize leaves out of programs that come out different what does not matter; see Generator.Minimize.
+	Minimize bool
 	// MaxMismatches ends the comparison early; 0 is no limit.
 	MaxMismatches int
 }
@@ -79,6 +82,9 @@ func Compare(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Budget > 0 {
+		g.Budget = cfg.Budget
+	}
 	start := time.Now()
 	rep := &Report{}
 	for n := range cfg.Programs {
@@ -100,14 +106,16 @@ func Compare(ctx context.Context, cfg Config) (*Report, error) {
 		rep.Events += want.Events
 		rep.Accesses += len(want.Bus)
 		for _, s := range cfg.Subjects {
-			m := &Mismatch{Subject: s.Name, Program: p, Want: want}
-			if m.Got, m.Err = Run(s.New, p, s.Rig); m.Err == nil {
-				m.Diffs = Diff(want, m.Got)
-			}
-			if m.Err == nil && len(m.Diffs) == 0 {
+			m := try(&s, p, want)
+			if m == nil {
 				continue
 			}
 			rep.Mismatches++
+			if cfg.Minimize {
+				if m, err = g.minimize(&cfg, &s, m); err != nil {
+					return nil, err
+				}
+			}
 			if cfg.Mismatch != nil {
 				cfg.Mismatch(m)
 			}
@@ -118,4 +126,39 @@ func Compare(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	rep.Elapsed = time.Since(start)
 	return rep, nil
+}
+
+// try runs a program on a subject. It returns nil if it comes out as wanted.
+func try(s *Subject, p *Program, want *Outcome) *Mismatch {
+	m := &Mismatch{Subject: s.Name, Program: p, Want: want}
+	if m.Got, m.Err = Run(s.New, p, s.Rig); m.Err == nil {
+		m.Diffs = Diff(want, m.Got)
+	}
+	if m.Err == nil && len(m.Diffs) == 0 {
+		return nil
+	}
+	return m
+}
+
+// minimize finds a smaller program that comes out different.
+func (g *Generator) minimize(cfg *Config, s *Subject, m *Mismatch) (*Mismatch, error) {
+	reference, subject := cfg.Reference, *s
+	for _, r := range [...]*Rig{&reference.Rig, &subject.Rig} {
+		if r.Timeout == 0 {
+			r.Timeout = 2 * time.Second
+		}
+	}
+	_, err := g.Minimize(m.Program, func(p *Program) bool {
+		want, err := Run(reference.New, p, reference.Rig)
+		if err != nil {
+			return false
+		}
+		less := try(&subject, p, want)
+		if less == nil || m.Err == nil && less.Err != nil {
+			return false
+		}
+		m = less
+		return true
+	})
+	return m, err
 }

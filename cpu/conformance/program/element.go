@@ -22,8 +22,23 @@ func (b *builder) group(n int) {
 // software writes an INT.
 func (b *builder) software(vec byte) { b.bytes(0xcd, vec) }
 
-// element writes one thing.
+// element writes one thing, unless it is to be left out. What it is depends on
+// its number only, so that the others stay the same when some are left out.
 func (b *builder) element() {
+	n := *b.elements
+	*b.elements++
+	if b.without[n] {
+		return
+	}
+	r := b.r
+	b.r = rng(b.seed<<20 + uint64(n))
+	b.r = rng(b.r.u64())
+	b.thing()
+	b.r = r
+}
+
+// thing writes one thing.
+func (b *builder) thing() {
 	switch k := b.r.n(1000); {
 	case k < 680:
 		b.random()
@@ -94,7 +109,12 @@ func (b *builder) stack() {
 		b.op(x86.PUSH, 8, r(x86.RBP))
 		b.op(x86.MOV, 8, r(x86.RBP), r(x86.RSP))
 		b.op(x86.MOV, 8, at(x86.RBP, -int64(8+8*b.r.n(8))), r(n))
-		b.random()
+		b.op(x86.LEA, 8, r(x86.RSP), at(x86.RSP, -64))
+		b.op(x86.ADD, 8, r(m), at(x86.RSP, 8*int64(b.r.n(8))))
+		b.undef = 0
+		if m == x86.RBP {
+			b.op(x86.LEA, 8, r(x86.RBP), at(x86.RSP, 64))
+		}
 		b.bytes(0xc9) // LEAVE
 	}
 }
@@ -210,7 +230,7 @@ func (b *builder) site(l label, slot bool) {
 
 // alternative returns eight bytes of code: an instruction and fillers.
 func (b *builder) alternative() uint64 {
-	t := &builder{asm: newAsm(0, b.rows), g: b.g, cpl: b.cpl}
+	t := &builder{asm: newAsm(0, b.rows), g: b.g, cpl: b.cpl, elements: b.elements}
 	for {
 		t.out, t.undef = t.out[:0], 0
 		t.r = rng(b.r.u64())

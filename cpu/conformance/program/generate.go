@@ -15,11 +15,14 @@ type Program struct {
 	Code []byte
 	// Budget estimates how many instructions it executes.
 	Budget int
+	// Elements is how many things that can be left out it is made of; see Generator.Minimize.
+	Elements int
 
-	swap   [2][]byte // the versions of the page at swapBase
-	kernel *kernel
-	data   []byte
-	state  x86.State
+	swap    [2][]byte // the versions of the page at swapBase
+	kernel  *kernel
+	data    []byte
+	state   x86.State
+	without map[int]bool // elements left out
 }
 
 // CodeBase is the linear address of Program.Code.
@@ -27,6 +30,10 @@ const CodeBase = codeBase
 
 // Generator makes programs. It may be used by several goroutines.
 type Generator struct {
+	// Budget is how many instructions a program should execute at most, about, not
+	// counting those of handlers. NewGenerator sets it to DefaultBudget.
+	Budget int
+
 	rows   map[x86.Op][]*x86.Enc
 	pool   pool
 	kernel *kernel
@@ -34,20 +41,28 @@ type Generator struct {
 
 // NewGenerator prepares the generation of programs for processors that have features.
 func NewGenerator(features x86.FeatureSet) (*Generator, error) {
-	g := &Generator{rows: table()}
+	g := &Generator{Budget: DefaultBudget, rows: table()}
 	g.pool = newPool(features)
 	var err error
 	g.kernel, err = makeKernel(g.rows)
 	return g, err
 }
 
-// maxBudget bounds the estimate of executed instructions.
-const maxBudget = 150_000
+// DefaultBudget lets loops run often enough for all of them to be translated.
+const DefaultBudget = 150_000
 
 // Generate makes the program of a seed, the same one each time.
-func (g *Generator) Generate(seed uint64) (*Program, error) {
-	b := &builder{asm: newAsm(codeBase, g.rows), g: g, r: rng(seed * 0xd1342543de82ef95), undef: x86.ArithFlags}
-	p := &Program{Seed: seed, kernel: g.kernel}
+func (g *Generator) Generate(seed uint64) (*Program, error) { return g.generate(seed, nil) }
+
+// generate makes a program without some of its elements.
+func (g *Generator) generate(seed uint64, without map[int]bool) (*Program, error) {
+	elements := 0
+	newBuilder := func(base uint64, salt uint64) *builder {
+		return &builder{asm: newAsm(base, g.rows), g: g, r: rng(seed*0xd1342543de82ef95 + salt), seed: seed,
+			undef: x86.ArithFlags, without: without, elements: &elements}
+	}
+	b := newBuilder(codeBase, 0)
+	p := &Program{Seed: seed, kernel: g.kernel, without: without}
 	if b.r.pct(50) {
 		p.CPL = 3
 	}
@@ -62,7 +77,8 @@ func (g *Generator) Generate(seed uint64) (*Program, error) {
 		return nil, fmt.Errorf("program: seed %d: %d bytes of code", seed, len(p.Code))
 	}
 	for i := range p.swap {
-		s := &builder{asm: newAsm(swapBase, g.rows), g: g, r: b.r + rng(i), cpl: p.CPL, undef: x86.ArithFlags, leaf: true}
+		s := newBuilder(swapBase, uint64(i)+1)
+		s.cpl, s.leaf = p.CPL, true
 		for range 1 + s.r.n(3) {
 			s.group(1 + s.r.n(6))
 		}
@@ -75,6 +91,7 @@ func (g *Generator) Generate(seed uint64) (*Program, error) {
 		}
 	}
 	p.fill(&b.r)
+	p.Elements = elements
 	return p, nil
 }
 
@@ -112,8 +129,12 @@ type builder struct {
 	*asm
 	g    *Generator
 	r    rng
+	seed uint64
 	cpl  uint8
 	leaf bool // no calls and no stores into code
+
+	elements *int // how many so far
+	without  map[int]bool
 
 	undef uint64 // flags that may be undefined
 	mult  int    // how often the code being written is executed, about
@@ -157,7 +178,7 @@ func (b *builder) program() {
 	for i := range b.funcs {
 		one += 2 * b.funcs[i].cost
 	}
-	n = max(2, min(n, maxBudget/max(one, 1)))
+	n = max(2, min(n, b.g.Budget/max(one, 1)))
 	b.op(x86.MOV, 4, r(x86.R15), i(int64(n)))
 	loop := b.here()
 	b.mult = n
@@ -280,6 +301,9 @@ func (b *builder) jumpTable(depth int) {
 	b.op(x86.JMP, 8, operand{Arg: x86.Arg{Kind: x86.KindMem},
 		mem: x86.Mem{Seg: x86.DS, Base: x86.NoReg, Index: uint8(n), Scale: 3, Disp: 0x7fffffff}})
 	b.memory(words, 0, 0)
+	for len(b.out)%8 != 0 { // #AC must not come from outside of groups
+		b.bytes(0xcc)
+	}
 	b.place(words)
 	for i := range to {
 		to[i] = b.newLabel()
@@ -303,7 +327,7 @@ func (b *builder) jumpTable(depth int) {
 
 // call writes a call of a function, if that is not too much.
 func (b *builder) call(f *function) {
-	if b.cost+b.mult*f.cost > maxBudget || b.leaf {
+	if b.cost+b.mult*f.cost > b.g.Budget || b.leaf {
 		b.group(2)
 		return
 	}

@@ -92,7 +92,7 @@ func (p *Program) build(ram []byte) {
 		}
 	}
 	pages(codeBase, physCode, codePages, pteP|pteW|pteA)
-	pages(swapBase, physSwap, 2, pteP|pteA|pteG)
+	pages(swapBase, physSwap, 2, pteP|pteA)
 	pages(aliasBase, physCode, codePages, pteP|pteW|pteNX)
 	pages(dataBase, physData, dataPages, pteP|pteW|pteNX)
 	pages(stackBase, physStack, stackPages, pteP|pteW|pteNX)
