@@ -1,0 +1,278 @@
+package pci
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"dfemu/kernel/kern"
+)
+
+// space is configuration space or registers in memory. Bits that are not in mask cannot be
+// written; nil lets all be.
+type space struct {
+	mu   sync.Mutex
+	data []byte
+	mask []byte
+}
+
+func newSpace(n int) *space { return &space{data: make([]byte, n)} }
+
+func (s *space) Size() uint64 { return uint64(len(s.data)) }
+
+func (s *space) read(off uint64, n int) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b [8]byte
+	copy(b[:n], s.data[off:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func (s *space) write(off uint64, n int, v uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], v)
+	for i := range n {
+		m := byte(0xff)
+		if s.mask != nil {
+			m = s.mask[int(off)+i]
+		}
+		s.data[int(off)+i] = s.data[int(off)+i]&^m | b[i]&m
+	}
+}
+
+func (s *space) Read8(o uint64) uint8       { return uint8(s.read(o, 1)) }
+func (s *space) Read16(o uint64) uint16     { return uint16(s.read(o, 2)) }
+func (s *space) Read32(o uint64) uint32     { return uint32(s.read(o, 4)) }
+func (s *space) Read64(o uint64) uint64     { return s.read(o, 8) }
+func (s *space) Write8(o uint64, v uint8)   { s.write(o, 1, uint64(v)) }
+func (s *space) Write16(o uint64, v uint16) { s.write(o, 2, uint64(v)) }
+func (s *space) Write32(o uint64, v uint32) { s.write(o, 4, uint64(v)) }
+func (s *space) Write64(o uint64, v uint64) { s.write(o, 8, v) }
+
+// put sets bytes whatever the mask is.
+func (s *space) put(off int, v uint32) { binary.LittleEndian.PutUint32(s.data[off:], v) }
+
+// function is a function's configuration space: read-only but for the command register and the BARs
+// given as sizes.
+func function(id, class uint32, sizes ...uint64) *space {
+	s := newSpace(4096)
+	s.mask = make([]byte, 4096)
+	s.put(regID, id)
+	s.put(regClass, class<<8|1)
+	s.mask[regCommand], s.mask[regCommand+1] = 0xff, 0xff
+	for i, size := range sizes {
+		if size == 0 {
+			continue
+		}
+		m := -size
+		binary.LittleEndian.PutUint32(s.mask[regBAR+4*i:], uint32(m))
+	}
+	return s
+}
+
+const ecam = 0xb0000000
+
+// machine is a host whose bus 0 has a bridge to bus 1.
+func machine(t *testing.T) (*kern.Host, *kern.Kernel, map[Address]*space) {
+	h := &kern.Host{Registers: map[uint64]kern.Registers{}}
+	all := map[Address]*space{}
+	none := newSpace(4096)
+	for i := range none.data {
+		none.data[i] = 0xff
+	}
+	none.mask = make([]byte, 4096)
+	for bus := range 2 {
+		for df := range 256 {
+			h.Registers[ecam+uint64(bus)<<20+uint64(df)<<12] = none
+		}
+	}
+	add := func(a Address, s *space) {
+		all[a] = s
+		h.Registers[ecam+uint64(a.Bus)<<20|uint64(a.Slot)<<15|uint64(a.Func)<<12] = s
+	}
+	add(Address{0, 0, 0}, function(0x29c08086, 0x060000))
+	bridge := function(0x000c1b36, 0x060400)
+	bridge.data[regHeader] = headerBridge | multiFn
+	bridge.put(regBusses, 0x00010100)
+	add(Address{0, 3, 0}, bridge)
+	add(Address{0, 3, 2}, function(0x29228086, 0x010601))
+	nvme := function(0x00101b36, 0x010802, 0x4000, 0)
+	nvme.put(regBAR, 0xfe000004)
+	binary.LittleEndian.PutUint32(nvme.mask[regBAR+4:], 0xffffffff)
+	nvme.data[regStatus] = statusCaps
+	nvme.data[regCapPtr] = 0x40
+	nvme.put(0x40, 0x00030000|0x50<<8|CapMSIX) // four entries
+	nvme.put(0x44, 0x2000)
+	nvme.mask[0x43] = 0xc0
+	nvme.put(0x50, 0x0080<<16|CapMSI)
+	for i := 0x52; i < 0x60; i++ {
+		nvme.mask[i] = 0xff
+	}
+	add(Address{1, 0, 0}, nvme)
+	regs := newSpace(0x4000)
+	h.Registers[0xfe000000] = regs
+	return h, kern.New(h), all
+}
+
+// testDriver attaches to NVMe.
+type testDriver struct {
+	mu       sync.Mutex
+	attached []string
+	detached int
+	fail     bool
+}
+
+func (d *testDriver) Name() string           { return "nvme" }
+func (d *testDriver) Match(dev *Device) bool { return dev.Class == 0x010802 }
+func (d *testDriver) Attach(dev *Device, unit int) (Attached, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail {
+		return nil, errors.New("it does not answer")
+	}
+	d.attached = append(d.attached, dev.Address.String())
+	return d, nil
+}
+func (d *testDriver) Detach() { d.detached++ }
+
+func TestScan(t *testing.T) {
+	h, k, all := machine(t)
+	drv := &testDriver{}
+	b := New(k, drv)
+	b.AddSpan(ecam, 0, 1)
+	if err := b.Scan(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range b.List() {
+		got = append(got, e.Device.String()+" "+e.Name)
+	}
+	want := []string{"00:00.0 ", "00:03.0 ", "01:00.0 nvme0", "00:03.2 "}
+	if !slices.Equal(got, want) {
+		t.Fatalf("functions %q, want %q", got, want)
+	}
+	bar := b.found[Address{1, 0, 0}].dev.BARs[0]
+	if bar.Addr != 0xfe000000 || bar.Size != 0x4000 || !bar.Is64 || bar.IO {
+		t.Errorf("BAR 0 is %+v", bar)
+	}
+	if v := all[Address{1, 0, 0}].Read32(regBAR); v != 0xfe000004 {
+		t.Errorf("BAR 0 is %#x after it was sized", v)
+	}
+	// It goes, and comes again: the unit number is free again.
+	place := uint64(ecam + 1<<20)
+	was := h.Registers[place]
+	h.Registers[place] = h.Registers[ecam+31<<15]
+	if err := b.Scan(); err != nil || drv.detached != 1 || len(b.List()) != 3 {
+		t.Errorf("after removal: %v, detached %d, %d functions", err, drv.detached, len(b.List()))
+	}
+	h.Registers[place] = was
+	if err := b.Scan(); err != nil || len(drv.attached) != 2 || b.found[Address{1, 0, 0}].name != "nvme0" {
+		t.Errorf("after it came back: %v, attached %v", err, drv.attached)
+	}
+}
+
+func TestAttachFails(t *testing.T) {
+	_, k, _ := machine(t)
+	b := New(k, &testDriver{fail: true})
+	b.AddSpan(ecam, 0, 1)
+	if err := b.Scan(); err != nil {
+		t.Error(err)
+	}
+	found := false
+	for _, l := range k.Log().Lines() {
+		found = found || slices.Contains([]byte(l), 'n') && len(l) > 15 && l[15:] == "nvme0: not attached: it does not answer\n"
+	}
+	if !found {
+		t.Errorf("the log does not name the device: %q", k.Log().Lines())
+	}
+}
+
+func TestMSIX(t *testing.T) {
+	h, k, all := machine(t)
+	conf := all[Address{1, 0, 0}]
+	d := NewDevice(k, Address{1, 0, 0}, conf)
+	if n := d.MaxInterrupts(); n != 4 {
+		t.Fatalf("%d interrupts, want 4", n)
+	}
+	ints, err := d.Interrupts(3, 1, 0)
+	if err != nil || len(ints) != 3 {
+		t.Fatalf("%d interrupts, %v", len(ints), err)
+	}
+	regs := h.Registers[0xfe000000]
+	for i, in := range ints {
+		e := uint64(0x2000 + 16*i)
+		if regs.Read64(e) != in.Addr || regs.Read32(e+8) != in.Data || regs.Read32(e+12) != 0 {
+			t.Errorf("entry %d: %#x %#x %#x, want %#x %#x 0", i, regs.Read64(e), regs.Read32(e+8), regs.Read32(e+12), in.Addr, in.Data)
+		}
+	}
+	if regs.Read32(0x2000+16*3+12) != 1 {
+		t.Error("the entry that is not used is not masked")
+	}
+	if ctl := conf.Read16(0x42); ctl&(msixEnable|msixMask) != msixEnable {
+		t.Errorf("message control is %#x", ctl)
+	}
+	if conf.Read16(regCommand)&cmdNoINTx == 0 {
+		t.Error("the line interrupt is not off")
+	}
+	if _, err := d.Interrupts(1); err == nil {
+		t.Error("interrupts are given out twice")
+	}
+	hit := make(chan int, 1)
+	k.Handle(ints[1], "test", kern.IntrMed, func() { hit <- 1 })
+	ints[1].Raise(k)
+	<-hit
+	if d.StopInterrupts(); conf.Read16(0x42)&msixEnable != 0 {
+		t.Error("MSI-X is still on")
+	}
+}
+
+func TestMSI(t *testing.T) {
+	_, k, all := machine(t)
+	conf := all[Address{1, 0, 0}]
+	conf.data[regCapPtr] = 0x50 // no MSI-X any more
+	d := NewDevice(k, Address{1, 0, 0}, conf)
+	ints, err := d.Interrupts(4)
+	if err != nil || len(ints) != 1 {
+		t.Fatalf("%d interrupts, %v", len(ints), err)
+	}
+	if conf.Read32(0x54) != uint32(ints[0].Addr) || conf.Read16(0x5c) != uint16(ints[0].Data) || conf.Read16(0x52)&msiEnable == 0 {
+		t.Errorf("MSI: %#x %#x %#x", conf.Read32(0x54), conf.Read16(0x5c), conf.Read16(0x52))
+	}
+	d.StopInterrupts()
+	conf.data[regCapPtr] = 0
+	if _, err := d.Interrupts(1); err == nil {
+		t.Error("a function without MSI has interrupts")
+	}
+}
+
+// TestCircle follows a list of capabilities that leads in a circle.
+func TestCircle(t *testing.T) {
+	_, k, all := machine(t)
+	conf := all[Address{1, 0, 0}]
+	conf.data[0x51] = 0x40
+	d := NewDevice(k, Address{1, 0, 0}, conf)
+	if at := d.Capability(CapPCIe, 0); at != 0 {
+		t.Errorf("a capability at %#x that is not there", at)
+	}
+	if at := d.Capability(CapMSIX, 0x50); at != 0x40 {
+		t.Errorf("the next MSI-X is at %#x", at)
+	}
+}
+
+// TestBadTable has an MSI-X table outside its BAR.
+func TestBadTable(t *testing.T) {
+	_, k, all := machine(t)
+	conf := all[Address{1, 0, 0}]
+	conf.put(0x44, 0x3ff8)
+	d := NewDevice(k, Address{1, 0, 0}, conf)
+	if _, err := d.Interrupts(1); err == nil {
+		t.Error("a table outside its BAR is used")
+	}
+	if _, err := d.Map(7); err == nil {
+		t.Error("there is a BAR 7")
+	}
+}

@@ -1,0 +1,65 @@
+// Command kernel is the kernel of a DragonFly-style system. It runs on the metal of a PC.
+package main
+
+import (
+	"os"
+	"strings"
+
+	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/kern"
+	"dfemu/kernel/platform/pc64"
+	"dfemu/kernel/shell"
+)
+
+// toolchain is set by the image builder.
+var toolchain = "unknown"
+
+// console is the console as a writer.
+type console struct{ p *pc64.Platform }
+
+// Write implements io.Writer.
+func (c console) Write(b []byte) (int, error) {
+	c.p.Console(b)
+	return len(b), nil
+}
+
+func main() {
+	p := pc64.New()
+	k := kern.New(p)
+	o := options(os.Args[1:])
+	banner(k, p)
+	bus := pci.New(k, drivers(k)...)
+	for _, e := range p.ECAMs() {
+		if e.Segment == 0 {
+			bus.AddSpan(e.Base, e.FirstBus, e.LastBus)
+		}
+	}
+	if err := bus.Scan(); err != nil {
+		k.Printf("pci: %v", err)
+	}
+	pc64.StartConsole()
+	con := console{p}
+	sh := shell.New(k, p.ReadConsole, con)
+	sh.Add(commands(k, p, bus)...)
+	k.Printf("ready after %d ms", p.Now().Milliseconds())
+	if what, ok := o["dfly.selftest"]; ok {
+		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))
+	}
+	if line, ok := o["dfly.run"]; ok {
+		sh.Exec(strings.ReplaceAll(line, "+", " "))
+	}
+	if _, ok := o["dfly.poweroff"]; ok {
+		pc64.PowerOff()
+	}
+	sh.Run()
+}
+
+// options are the words name or name=value of the command line.
+func options(words []string) map[string]string {
+	o := map[string]string{}
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		o[name] = value
+	}
+	return o
+}

@@ -1,0 +1,170 @@
+package pc64
+
+import (
+	"sync/atomic"
+
+	"dfemu/kernel/kern/lwkt"
+)
+
+// The kernel's own system calls, which its Go part makes by kcall.
+const (
+	kernelCalls     = 0x1000 + iota
+	kernelSleep     // (address, value, deadline): lwkt.SleepResult
+	kernelWakeup    // (address, number)
+	kernelSplz      // see to what became pending in a critical section
+	kernelCPU       // number of the CPU
+	kernelThread    // (priority | interrupt<<8 | (CPU+1)<<16, name, its length)
+	kernelAlloc     // (order, limit): physical address
+	kernelFree      // (physical address, order)
+	kernelMapDevice // (physical address, size)
+	kernelSetVector // (vector, address of Pending, address of Count)
+	kernelToken     // (token, mode, whether to wait): whether it is held
+	kernelRelease   // (token)
+	kernelMigrate   // (CPU)
+	kernelPassive   // (CPU, address of a flag)
+	kernelRaise     // (CPU, vector)
+	kernelTest      // (what, a, b): see test
+)
+
+const (
+	sleepTimedOut = uint64(lwkt.TimedOut)
+	vecConsole    = vecDevice
+)
+
+// vectorPending and vectorCount are addresses of what a device's interrupt changes.
+var vectorPending, vectorCount [256]uint64
+
+func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
+	id := c.Current()
+	switch nr {
+	case kernelSleep:
+		load32(x.di) // is there now
+		c.SleepLock(x.di)
+		x.ax = 0
+		if load32(x.di) != uint32(x.si) {
+			c.SleepUnlock(x.di)
+			return
+		}
+		x.asleep = kernelSleep
+		c.SleepOn(x.di, int64(x.dx))
+	case kernelWakeup:
+		x.ax = uint64(c.Wakeup(x.di, int(int64(x.si))))
+	case kernelSplz:
+		p.slow = 1
+		x.ax = 0
+	case kernelCPU:
+		x.ax = p.index
+	case kernelThread:
+		x.ax = 0
+		var name [24]byte
+		for i := range min(x.dx, uint64(len(name))) {
+			name[i] = load8(x.si + i)
+		}
+		system.Thread(id).Name = name
+		c.SetClass(id, x.di>>8&1 != 0, false)
+		c.SetPriority(id, int(x.di&31), 0)
+		if cpu := int(x.di>>16) - 1; cpu >= 0 && cpu < ncpu && cpu != c.ID() {
+			c.Migrate(cpu)
+		}
+	case kernelAlloc:
+		lockVM()
+		a := uint64(0)
+		if x.di <= 10 {
+			a = getPages(int(x.di), x.si)
+		}
+		unlockVM()
+		if a == 0 {
+			fail(x, eNOMEM)
+			return
+		}
+		x.ax = a
+	case kernelFree:
+		lockVM()
+		pages.Put(int(x.di/pageSize), int(x.si))
+		unlockVM()
+		x.ax = 0
+	case kernelMapDevice:
+		lockVM()
+		ok := mapDirect(x.di, x.di+x.si, deviceFlags)
+		unlockVM()
+		if x.ax = 0; !ok {
+			fail(x, eNOMEM)
+		}
+	case kernelSetVector:
+		v := x.di & 255
+		atomic.StoreUint64(&vectorCount[v], x.dx)
+		atomic.StoreUint64(&vectorPending[v], x.si)
+		x.ax = 0
+	case kernelToken:
+		tok := (*lwkt.Token)(pointer(x.di))
+		if !system.Thread(id).Bound() {
+			die("a thread that is not the kernel's takes a token")
+		}
+		x.ax = 1
+		if x.dx != 0 {
+			c.WaitToken(tok, lwkt.Mode(x.si))
+		} else if !c.TryToken(tok, lwkt.Mode(x.si)) {
+			x.ax = 0
+		}
+	case kernelRelease:
+		c.ReleaseToken((*lwkt.Token)(pointer(x.di)))
+		x.ax = 0
+	case kernelMigrate:
+		x.ax = 0
+		if cpu := int(x.di); cpu >= 0 && cpu < ncpu && cpu != c.ID() {
+			c.Migrate(cpu)
+		}
+	case kernelPassive:
+		x.ax = 0
+		if x.di < uint64(ncpu) {
+			c.SendPassive(int(x.di), ipiFlag, x.si, 0)
+		}
+	case kernelRaise:
+		x.ax = 0
+		if x.di < uint64(ncpu) && x.si >= vecDevice && x.si < vecTimer {
+			sendVector(percpuOf(int(x.di)).apicID, uint32(x.si))
+		}
+	case kernelTest:
+		test(p, c, x)
+	default:
+		fail(x, eNOSYS)
+	}
+}
+
+// flagIPI sets a flag of the Go heap, which its owner keeps alive.
+func flagIPI(_ *lwkt.CPU, a, _ uint64) { atomic.StoreUint32((*uint32)(pointer(a)), 1) }
+
+// runPending takes the device interrupts in one word of the CPU's pending ones.
+func runPending(p *percpu, c *lwkt.CPU, w int) {
+	v := p.pending[w]
+	p.pending[w] = 0
+	for i := range 64 {
+		if v>>i&1 != 0 {
+			deviceInterrupt(c, w*64+i)
+		}
+	}
+}
+
+func deviceInterrupt(c *lwkt.CPU, vec int) {
+	if vec == vecConsole {
+		consoleInterrupt(c)
+		return
+	}
+	pending, count := atomic.LoadUint64(&vectorPending[vec]), atomic.LoadUint64(&vectorCount[vec])
+	if pending == 0 {
+		return
+	}
+	atomic.AddUint64((*uint64)(pointer(count)), 1)
+	atomic.StoreUint32((*uint32)(pointer(pending)), 1)
+	c.Wakeup(pending, 1)
+}
+
+// StartConsole turns the console's input interrupt on.
+func StartConsole() {
+	isa := tables.ISA[consoleIRQ]
+	routeGSI(isa.GSI, vecConsole, percpuOf(0).apicID, isa.Level, isa.ActiveLow)
+	out8(com1+uartIER, 1)
+}
+
+// PowerOff turns the machine off.
+func PowerOff() { powerOff() }

@@ -1,0 +1,230 @@
+package pc64
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"dfemu/kernel/kern"
+	"dfemu/kernel/platform/acpi"
+)
+
+// Platform is the bare machine as the kernel sees it. There is one.
+type Platform struct {
+	mu         sync.Mutex
+	interrupts [256]*kern.Interrupt // keeps them from the collector: the bottom layer has their addresses
+}
+
+// New returns the machine the kernel runs on.
+func New() *Platform { return &Platform{} }
+
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// blockingCall is kcall for calls that block: the Go scheduler gets the processor back at
+// once.
+//
+//go:nosplit
+func blockingCall(nr, a, b, c uint64) (uint64, bool) {
+	entersyscallblock()
+	r, failed := kcall(nr, a, b, c)
+	exitsyscall()
+	return r, failed
+}
+
+// CPUs implements kern.Platform.
+func (*Platform) CPUs() int { return ncpu }
+
+// CPU implements kern.Platform.
+func (*Platform) CPU() int {
+	n, _ := kcall(kernelCPU, 0, 0, 0)
+	return int(n)
+}
+
+// Now implements kern.Platform.
+func (*Platform) Now() time.Duration { return time.Duration(now()) }
+
+// StartThread implements kern.Platform. The thread is a goroutine that has a thread of LWKT to itself.
+func (*Platform) StartThread(a kern.ThreadAttr, f func()) {
+	go func() {
+		// The goroutine ends locked, and its thread with it.
+		runtime.LockOSThread()
+		setThread(a)
+		f()
+	}()
+}
+
+// setThread makes the calling thread what a says.
+func setThread(a kern.ThreadAttr) {
+	arg := uint64(a.Priority) & 31
+	if a.Intr {
+		arg |= 1 << 8
+	}
+	arg |= uint64(a.CPU) << 16
+	name := a.Name + "\x00"
+	p := unsafe.StringData(name)
+	kcall(kernelThread, arg, uint64(uintptr(unsafe.Pointer(p))), uint64(len(name)))
+	runtime.KeepAlive(p)
+}
+
+// Wait implements kern.Platform.
+func (*Platform) Wait(addr *atomic.Uint32, val uint32, timeout time.Duration) bool {
+	if addr.Load() != val {
+		return true
+	}
+	until := uint64(0)
+	if timeout == 0 {
+		return false
+	} else if timeout > 0 {
+		until = uint64(now() + int64(timeout))
+	}
+	r, _ := blockingCall(kernelSleep, uint64(uintptr(unsafe.Pointer(addr))), uint64(val), until)
+	return r != sleepTimedOut
+}
+
+// Wake implements kern.Platform.
+func (*Platform) Wake(addr *atomic.Uint32, n int) {
+	kcall(kernelWakeup, uint64(uintptr(unsafe.Pointer(addr))), uint64(n), 0)
+}
+
+// AllocDMA implements kern.Platform.
+func (*Platform) AllocDMA(size, align int, limit uint64) (kern.DMA, error) {
+	if size <= 0 || align < 0 || align&(align-1) != 0 {
+		return kern.DMA{}, errors.New("allocate DMA memory: size must be positive and alignment a power of two")
+	}
+	order := orderOf(max(size, align))
+	if limit == 0 {
+		limit = 1 << 62
+	}
+	a, failed := kcall(kernelAlloc, uint64(order), limit, 0)
+	if failed {
+		return kern.DMA{}, fmt.Errorf("allocate DMA memory: no %d contiguous bytes below %#x", pageSize<<order, limit)
+	}
+	return kern.DMA{Phys: a, Bytes: view(directMap+a, size)}, nil
+}
+
+// FreeDMA implements kern.Platform.
+func (*Platform) FreeDMA(d kern.DMA) {
+	if len(d.Bytes) > 0 {
+		kcall(kernelFree, d.Phys, uint64(orderOf(len(d.Bytes))), 0)
+	}
+}
+
+func orderOf(size int) int {
+	order := 0
+	for pageSize<<order < size {
+		order++
+	}
+	return order
+}
+
+// MapRegisters implements kern.Platform.
+func (*Platform) MapRegisters(phys, size uint64) (kern.Registers, error) {
+	if size == 0 || phys+size < phys || phys+size > 1<<39 {
+		return nil, fmt.Errorf("map registers: %#x bytes at %#x are outside what can be mapped", size, phys)
+	}
+	if phys+size > 4<<30 {
+		if _, failed := kcall(kernelMapDevice, phys, size, 0); failed {
+			return nil, errors.New("map registers: no memory for page tables")
+		}
+	}
+	return registers{directMap + phys, size}, nil
+}
+
+// NewInterrupt implements kern.Platform.
+func (p *Platform) NewInterrupt(cpu int) (*kern.Interrupt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for v := vecDevice + 1; v < vecTimer; v++ {
+		if p.interrupts[v] != nil {
+			continue
+		}
+		if cpu < 0 || cpu >= ncpu {
+			cpu = v % ncpu
+		}
+		i := &kern.Interrupt{
+			Addr: 0xfee00000 | uint64(percpuOf(cpu).apicID)<<12, Data: uint32(v), CPU: cpu,
+			Release: func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				kcall(kernelSetVector, uint64(v), 0, 0)
+				p.interrupts[v] = nil
+			},
+		}
+		p.interrupts[v] = i
+		kcall(kernelSetVector, uint64(v), uint64(uintptr(unsafe.Pointer(&i.Pending))), uint64(uintptr(unsafe.Pointer(&i.Count))))
+		return i, nil
+	}
+	return nil, errors.New("allocate an interrupt: all vectors are in use")
+}
+
+// Console implements kern.Platform.
+func (*Platform) Console(b []byte) {
+	if len(b) > 0 {
+		kcall(sysWrite, 1, uint64(uintptr(unsafe.Pointer(&b[0]))), uint64(len(b)))
+	}
+}
+
+// ReadConsole waits for console input and returns how much it has read.
+func (*Platform) ReadConsole(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	n, failed := blockingCall(sysRead, 0, uint64(uintptr(unsafe.Pointer(&b[0]))), uint64(len(b)))
+	if failed {
+		return 0
+	}
+	return int(n)
+}
+
+// ECAMs lists the memory windows of PCI configuration space.
+func (*Platform) ECAMs() []acpi.ECAM { return tables.ECAMs[:tables.NECAMs] }
+
+// registers are device registers in the direct map.
+type registers struct{ base, size uint64 }
+
+func (r registers) at(off, n uint64) unsafe.Pointer {
+	if off > r.size || n > r.size-off || off&(n-1) != 0 {
+		panic(fmt.Sprintf("device registers: access of %d bytes at %#x of %#x", n, off, r.size))
+	}
+	return pointer(r.base + off)
+}
+
+func (r registers) Size() uint64 { return r.size }
+
+func (r registers) Read8(off uint64) uint8 { return mmioRead8(r.at(off, 1)) }
+
+func (r registers) Read16(off uint64) uint16 { return mmioRead16(r.at(off, 2)) }
+
+func (r registers) Read32(off uint64) uint32 { return atomic.LoadUint32((*uint32)(r.at(off, 4))) }
+
+func (r registers) Read64(off uint64) uint64 { return atomic.LoadUint64((*uint64)(r.at(off, 8))) }
+
+func (r registers) Write8(off uint64, v uint8) { mmioWrite8(r.at(off, 1), v) }
+
+func (r registers) Write16(off uint64, v uint16) { mmioWrite16(r.at(off, 2), v) }
+
+func (r registers) Write32(off uint64, v uint32) { mmioWrite32(r.at(off, 4), v) }
+
+func (r registers) Write64(off uint64, v uint64) { mmioWrite64(r.at(off, 8), v) }
+
+// In assembly, so that an access is one plain instruction of its size.
+func mmioRead8(p unsafe.Pointer) uint8
+func mmioRead16(p unsafe.Pointer) uint16
+func mmioWrite8(p unsafe.Pointer, v uint8)
+func mmioWrite16(p unsafe.Pointer, v uint16)
+func mmioWrite32(p unsafe.Pointer, v uint32)
+func mmioWrite64(p unsafe.Pointer, v uint64)
+
+// SendInterrupt makes an interrupt come on its CPU as if a device had sent it. The caller runs on
+// that CPU.
+func (*Platform) SendInterrupt(i *kern.Interrupt) {
+	kcall(kernelRaise, uint64(i.CPU), uint64(i.Data), 0)
+}

@@ -1,0 +1,2 @@
+// Package selftest tests the running kernel: the Go runtime on it, and the promises of LWKT.
+package selftest

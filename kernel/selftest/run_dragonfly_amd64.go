@@ -1,0 +1,94 @@
+package selftest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"dfemu/kernel/kern"
+	"dfemu/kernel/platform/pc64"
+)
+
+// env is what tests work with.
+type env struct {
+	k *kern.Kernel
+	p *pc64.Platform
+}
+
+// all are the tests in the order they run in.
+var all = []struct {
+	name string
+	run  func(env) error
+}{
+	{"clock", testClock},
+	{"goroutines", testGoroutines},
+	{"gc", testGC},
+	{"nil", testNil},
+	{"preempt", testPreempt},
+	{"float", testFloat},
+	{"timers", testTimers},
+	{"memory", testMemory},
+	{"threads", testThreads},
+	{"owner", testOwner},
+	{"priority", testPriority},
+	{"interrupt-preempts", testInterruptPreempts},
+	{"critical", testCritical},
+	{"wait-wake", testWaitWake},
+	{"token-exclusive", testTokenExclusive},
+	{"token-shared", testTokenShared},
+	{"token-recursive", testTokenRecursive},
+	{"token-deadlock", testTokenDeadlock},
+	{"token-blocks", testTokenBlocks},
+	{"token-collisions", testTokenCollisions},
+	{"ipi", testIPI},
+	{"quiesce", testQuiesce},
+	{"dma", testDMA},
+	{"slab", testSlab},
+	{"objcache", testCache},
+	{"msgport", testPorts},
+}
+
+// Run runs tests by name and prints a line for each. Without names, or for "all", it runs
+// all.
+func Run(w io.Writer, k *kern.Kernel, p *pc64.Platform, names []string) error {
+	e := env{k, p}
+	failed, ran := 0, 0
+	for _, t := range all {
+		if len(names) > 0 && !slices.Contains(names, "all") && !slices.Contains(names, t.name) {
+			continue
+		}
+		ran++
+		start := time.Now()
+		if err := protect(t.run, e); err != nil {
+			failed++
+			fmt.Fprintf(w, "FAIL %s: %s\n", t.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			continue
+		}
+		fmt.Fprintf(w, "PASS %s (%v)\n", t.name, time.Since(start).Round(time.Microsecond))
+	}
+	fmt.Fprintf(w, "selftest: %d of %d passed\n", ran-failed, ran)
+	if ran == 0 {
+		return errors.New("no such test")
+	}
+	return nil
+}
+
+// protect turns a panic of a test into its failure.
+func protect(f func(env) error, e env) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return f(e)
+}
+
+// inThread runs f in a kernel thread and waits for it.
+func (e env) inThread(a kern.ThreadAttr, f func() error) error {
+	var err error
+	e.k.Start(a, func() { err = f() }).Join()
+	return err
+}

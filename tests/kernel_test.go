@@ -1,0 +1,127 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"dfemu/images"
+	"dfemu/machine"
+)
+
+// kernelImage builds the guest kernel, or finds it built.
+func kernelImage(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots whole guests")
+	}
+	name, err := images.BuildKernel(context.Background(), images.UserCache(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// runKernel boots the kernel on a peer and returns its console.
+type runKernel func(t *testing.T, kernel, cmdline string, cpus, mib int) *output
+
+// peers are the machines the same image boots on.
+var peers = map[string]runKernel{
+	"interp": func(t *testing.T, kernel, cmdline string, cpus, mib int) *output {
+		var out output
+		o := boot(t, machine.Config{
+			Accel: "interp", CPUs: cpus, Memory: uint64(mib) << 20, Kernel: kernel, Cmdline: cmdline,
+			Serial: [4]machine.Serial{{Out: &out}},
+		})
+		if o.Cause != machine.PoweredOff {
+			t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
+		}
+		return &out
+	},
+	"qemu": func(t *testing.T, kernel, cmdline string, cpus, mib int) *output {
+		path, err := exec.LookPath("qemu-system-x86_64")
+		if err != nil {
+			t.Skip("QEMU is not installed")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
+		defer cancel()
+		var out output
+		c := exec.CommandContext(ctx, path, "-M", "q35", "-accel", "tcg", "-m", fmt.Sprint(mib), "-smp", fmt.Sprint(cpus),
+			"-kernel", kernel, "-append", cmdline, "-display", "none", "-serial", "stdio", "-no-reboot")
+		c.Stdout, c.Stderr = &out, &out
+		if err := c.Run(); err != nil {
+			t.Errorf("QEMU: %v", err)
+		}
+		return &out
+	},
+}
+
+// onPeers runs a test on each machine, at each number of CPUs.
+func onPeers(t *testing.T, cpus []int, f func(t *testing.T, run runKernel, cpus int)) {
+	for name, run := range peers {
+		for _, n := range cpus {
+			t.Run(fmt.Sprintf("%s/%dcpu", name, n), func(t *testing.T) { f(t, run, n) })
+		}
+	}
+}
+
+// TestKernelSelftests boots the kernel and has it test itself.
+func TestKernelSelftests(t *testing.T) {
+	kernel := kernelImage(t)
+	onPeers(t, []int{1, 2, 4}, func(t *testing.T, run runKernel, cpus int) {
+		out := run(t, kernel, "dfly.selftest=all dfly.run=stress+1;cpus dfly.poweroff", cpus, 256)
+		out.expect(t, "Copyright (c)", fmt.Sprintf("SMP: %d CPUs started of %d", cpus, cpus), "Host bridge", "ready after", ", 0 failures")
+		m := regexp.MustCompile(`selftest: (\d+) of (\d+) passed`).FindSubmatch(out.Bytes())
+		if m == nil || !bytes.Equal(m[1], m[2]) || bytes.Contains(out.Bytes(), []byte("FAIL ")) {
+			t.Errorf("not all self-tests passed:\n%s", out.Bytes())
+		}
+		if strings.Contains(out.String(), "nobody answers") {
+			t.Error("the runtime made system calls that the kernel does not have")
+		}
+	})
+}
+
+// TestKernelSmall boots the kernel in 64 MiB.
+func TestKernelSmall(t *testing.T) {
+	kernel := kernelImage(t)
+	onPeers(t, []int{1}, func(t *testing.T, run runKernel, cpus int) {
+		run(t, kernel, "dfly.selftest=gc,nil,timers,memory dfly.poweroff", cpus, 64).expect(t, "4 of 4 passed")
+	})
+}
+
+// TestKernelPanic ends the kernel with a panic: traces of all CPUs, with names and lines, and word to the
+// machine.
+func TestKernelPanic(t *testing.T) {
+	kernel := kernelImage(t)
+	var out output
+	o := boot(t, machine.Config{
+		Accel: "interp", CPUs: 2, Memory: 128 << 20, Kernel: kernel, Cmdline: "dfly.run=panic",
+		Serial: [4]machine.Serial{{Out: &out}},
+	})
+	if o.Cause != machine.Panicked {
+		t.Errorf("ended with %v %s, want a guest's panic", o.Cause, o.Detail)
+	}
+	out.expect(t, "panic: as asked for", "commands_dragonfly_amd64.go:", "cpu0", "cpu1")
+}
+
+// TestKernelPrompt types at the shell. The first byte comes before there is a kernel to take it.
+func TestKernelPrompt(t *testing.T) {
+	kernel := kernelImage(t)
+	var out output
+	start := time.Now()
+	o := boot(t, machine.Config{
+		Accel: "interp", CPUs: 1, Memory: 128 << 20, Kernel: kernel,
+		Serial: [4]machine.Serial{{In: strings.NewReader("\rhelp\rps\rnil\rnonsense\rpoweroff\r"), Out: &out}},
+	})
+	t.Logf("from nothing to powered off in %v", time.Since(start))
+	if o.Cause != machine.PoweredOff {
+		t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
+	}
+	out.expect(t, "dfly# ", "list the commands", "nil pointer dereference", "nonsense: no such command")
+}
