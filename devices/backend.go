@@ -43,29 +43,6 @@ type FUABlock interface {
 	WriteFUA(p []byte, off int64) (int, error)
 }
 
-// BlockRequest is one transfer handed to an [AsyncBlock]. The store owns it and
-// its buffers until it calls Done.
-type BlockRequest struct {
-	// Write tells the direction: true stores Bufs, false fills them.
-	Write bool
-	// Off is where the transfer starts, in bytes.
-	Off int64
-	// Bufs are transferred one after another; together at least one byte.
-	Bufs [][]byte
-	// Done is called once, from any goroutine, also from inside Submit. It
-	// must not wait for other requests.
-	Done func(error)
-}
-
-// AsyncBlock is a [Block] that takes many transfers at once without a goroutine
-// for each.
-type AsyncBlock interface {
-	// Submit starts the requests and returns without waiting for the disk.
-	// They complete in any order. Requests that were submitted before Close
-	// are completed before it returns.
-	Submit(reqs []*BlockRequest)
-}
-
 // Extent is a range of a store with one allocation state.
 type Extent struct {
 	// Off and Len are in bytes.

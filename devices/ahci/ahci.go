@@ -43,6 +43,7 @@ type Options struct {
 type Device struct {
 	o     Options
 	fn    *pci.Function
+	msi   *pci.MSI
 	mem   devices.Memory
 	probe *devices.Probe
 	bank  *devices.Bank
@@ -55,6 +56,7 @@ type Device struct {
 	mu    sync.Mutex // guards what follows; may be taken with a port's lock held
 	ghc   uint32
 	is    uint32
+	level uint32 // ports with an enabled interrupt pending
 	bohc  uint32
 	line  bool // the pin is asserted
 	ccc   coalescing
@@ -133,7 +135,7 @@ func (d *Device) describe() {
 	d.fn.AddBAR(5, pci.BAR{Kind: pci.BARMem32, Size: size, Region: devices.WatchRegion(d.probe, d.bank, registers{d, size})})
 	d.fn.AddBAR(4, pci.BAR{Kind: pci.BARIO, Size: 32, Region: indexData{d, size}})
 	if d.o.MSIVectors > 0 {
-		d.fn.AddMSI(d.o.MSIVectors, !d.o.No64, false)
+		d.msi = d.fn.AddMSI(d.o.MSIVectors, !d.o.No64, false)
 	}
 	d.fn.AddPM()
 	// The SATA capability: an index-data pair at offset 16 of BAR4.

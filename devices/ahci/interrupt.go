@@ -1,12 +1,21 @@
 package ahci
 
-import "dfemu/devices"
+import (
+	"dfemu/devices"
+	"dfemu/devices/pci"
+)
 
-// raise sets the interrupt status of port (or coalescing interrupt) n and tells
-// the guest (AHCI 1.3.1, section 10.7).
+// raise sets the interrupt status of port n and tells the guest (AHCI 1.3.1,
+// section 10.7). The port holds its lock.
 func (d *Device) raise(n int) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.post(n)
+	d.level |= 1 << n
+	d.mu.Unlock()
+}
+
+// post sets bit n of IS; mu is held.
+func (d *Device) post(n int) {
 	bit := uint32(1) << n
 	fresh := d.is&bit == 0
 	d.is |= bit
@@ -29,7 +38,7 @@ func (d *Device) multiMessage() bool {
 }
 
 func (d *Device) vectors() int {
-	if d.fn.Mode() != pciModeMSI {
+	if d.fn.Mode() != pci.ModeMSI {
 		return 0
 	}
 	return d.msi.Vectors()
@@ -47,13 +56,20 @@ func (d *Device) setLine(level bool) {
 	}
 }
 
+// lower tells that port n has no enabled interrupt pending any more. Its bit in IS
+// stays until the guest clears it.
+func (d *Device) lower(n int) {
+	d.mu.Lock()
+	d.level &^= 1 << n
+	d.mu.Unlock()
+}
+
 // clearIS serves a guest's write to IS: bits with something still pending come
-// back at once. Ports' pending state is passed in, since their locks are taken
-// before mu.
-func (d *Device) clearIS(v, pending uint32) {
+// back at once.
+func (d *Device) clearIS(v uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.is = d.is&^v | pending&v&d.is
+	d.is = d.is&^v | d.level&d.is
 	d.update(true)
 }
 
@@ -73,7 +89,7 @@ func (d *Device) spurious(n int) {
 	if d.ghc&ghcIE == 0 {
 		return
 	}
-	if d.fn.Mode() == pciModeMSI {
+	if d.fn.Mode() == pci.ModeMSI {
 		d.fn.Message(n)
 		return
 	}

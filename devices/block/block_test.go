@@ -60,6 +60,7 @@ func stores(t testing.TB, n int) (map[string]devices.Block, []byte) {
 		"overlay (file)": o,
 		"file":           open(t, other, block.FileOptions{}),
 	}
+	l["volatile"] = volatileOver(t, open(t, copyOf(t, name), block.FileOptions{}), block.VolatileOptions{Sector: 1024, Size: 1 << 20})
 	direct, _ := image(t, n)
 	if f, err := block.OpenFile(direct, block.FileOptions{Direct: true}); err == nil {
 		t.Cleanup(func() { f.Close() })
@@ -68,6 +69,20 @@ func stores(t testing.TB, n int) (map[string]devices.Block, []byte) {
 		t.Error(err)
 	}
 	return l, content
+}
+
+// copyOf copies a file.
+func copyOf(t testing.TB, name string) string {
+	t.Helper()
+	p, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = filepath.Join(t.TempDir(), "copy.img")
+	if err := os.WriteFile(name, p, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // TestStores compares every kind of store with a slice under random operations.

@@ -1,6 +1,9 @@
 // Package block has the host-side stores behind disks: a raw image in a file or
-// on a block device, bytes in memory, and a copy-on-write overlay over another
-// store. All implement [devices.Block].
+// on a block device, bytes in memory, qcow2 images (package qcow2), exports of
+// NBD servers (package nbd), a copy-on-write overlay over another store, and
+// wrappers that limit, delay, or lose what was not flushed when the power
+// fails. All implement [devices.Block]. [ParseDisk] and [Open] make them from
+// the description of a disk on the command line.
 //
 // Disks are made of 512-byte sectors. A store whose size is no multiple of 512
 // shows whole sectors only: bytes of a partial last sector cannot be reached

@@ -24,7 +24,10 @@ type Overlay struct {
 	store clusters
 }
 
-var _ devices.Block = (*Overlay)(nil)
+var (
+	_ devices.Block       = (*Overlay)(nil)
+	_ devices.VectorBlock = (*Overlay)(nil)
+)
 
 // clusters holds the changed clusters. Calls for one group are serialised by
 // its lock: mark and write exclusively, the others shared.
@@ -217,6 +220,30 @@ func (o *Overlay) write(p []byte, off int64) error {
 			}
 		}
 		p, off = p[k:], off+k
+	}
+	return nil
+}
+
+// ReadVAt implements devices.VectorBlock.
+func (o *Overlay) ReadVAt(bufs [][]byte, off int64) error {
+	for _, p := range bufs {
+		n, err := o.ReadAt(p, off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// WriteVAt implements devices.VectorBlock.
+func (o *Overlay) WriteVAt(bufs [][]byte, off int64) error {
+	for _, p := range bufs {
+		n, err := o.WriteAt(p, off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
 	}
 	return nil
 }

@@ -153,6 +153,18 @@ func (c *Clock) NewTimer(f func()) devices.Timer {
 func (t *timer) Set(at int64) { t.c.mu.Lock(); t.at, t.on = at, true; t.c.mu.Unlock() }
 func (t *timer) Stop()        { t.c.mu.Lock(); t.on = false; t.c.mu.Unlock() }
 
+// Armed returns how many timers are set: what would wake a host.
+func (c *Clock) Armed() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.timers {
+		if t.on {
+			n++
+		}
+	}
+	return n
+}
+
 // Advance moves the clock on by d nanoseconds and calls, in the order of their
 // times and on the caller's goroutine, the timers that expire on the way.
 func (c *Clock) Advance(d int64) {

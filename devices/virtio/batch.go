@@ -109,3 +109,6 @@ func (q *Queue) Again(c *Chain) *Chain {
 
 // Interrupt sends the queue's interrupt, whether the driver wants one or not.
 func (q *Queue) Interrupt() { q.dev.interruptQueue(q) }
+
+// Device is the device the queue belongs to.
+func (q *Queue) Device() *Device { return q.dev }

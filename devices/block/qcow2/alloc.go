@@ -137,6 +137,9 @@ func (r *refcounts) grow(i int64) error {
 
 // release takes back what alloc gave, before anything pointed at it.
 func (r *refcounts) release(a run) {
+	if a.n == 0 {
+		return
+	}
 	for c := a.c; c < a.c+a.n; c++ {
 		r.set(c, 0)
 	}

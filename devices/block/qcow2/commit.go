@@ -73,6 +73,7 @@ func (im *Image) commit(refs bool) error {
 		job.frees = append(job.frees, job.was)
 	}
 	retired := im.retire(job.frees)
+	im.evict()
 	im.mu.Unlock()
 	im.covered = n
 	im.retired = append(im.retired, retired...)

@@ -77,6 +77,7 @@ type Image struct {
 	broken atomic.Pointer[DamageError]
 	// unsynced tells that something was written and not synced since.
 	unsynced atomic.Bool
+	opened   bool        // what is refused when it is opened is not changed
 	prepared atomic.Bool // the header tells that the image is written to
 
 	commitMu sync.Mutex
@@ -100,6 +101,7 @@ type Image struct {
 	length    int64 // of the file, bytes
 	eof       int64 // the file's content from here on reads as zeroes
 	snapshots []Snapshot
+	snapAt    run // the snapshot table
 }
 
 var (
@@ -180,6 +182,7 @@ func openContainer(name string, f container, o Options) (*Image, error) {
 	if err := im.load(); err != nil {
 		return nil, err
 	}
+	im.opened = true
 	return im, nil
 }
 
@@ -303,7 +306,7 @@ func (im *Image) damage(where string, off int64, what string, args ...any) error
 // again. mu is held. The error is returned as it is.
 func (im *Image) fail(err error) error {
 	var d *DamageError
-	if im.o.ReadOnly || !errors.As(err, &d) || !im.broken.CompareAndSwap(nil, d) {
+	if !im.opened || im.o.ReadOnly || !errors.As(err, &d) || !im.broken.CompareAndSwap(nil, d) {
 		return err
 	}
 	if im.geo.version >= 3 {

@@ -239,10 +239,8 @@ func (im *Image) readCompressed(p []byte, desc uint64, off int64) error {
 	}
 	all := make([]byte, g.clusterSize)
 	if err := im.codec.decompress(all, src[:k]); err != nil {
-		err = im.damage(fmt.Sprintf("compressed cluster at disk offset %#x", off-in), at, "its %d bytes are not %s data for a cluster (%v)", k, im.h.CompressionType, err)
-		im.mu.Lock()
-		defer im.mu.Unlock()
-		return im.fail(err)
+		// Only this cluster is lost: the tables are as they should be.
+		return im.damage(fmt.Sprintf("compressed cluster at disk offset %#x", off-in), at, "its %d bytes are not %s data for a cluster (%v)", k, im.h.CompressionType, err)
 	}
 	copy(p, all[in:])
 	im.unzip.add(desc, all)
@@ -289,13 +287,14 @@ func (im *Image) Extents(off, n int64, f func(devices.Extent) bool) error {
 	if err := host.Check("list extents of", im.name, off, n, im.size); err != nil {
 		return err
 	}
-	e, err := im.begin()
-	if err != nil {
-		return err
-	}
-	defer im.end(e)
 	for n > 0 {
+		// f may use the image, so nothing is held while it runs.
+		e, err := im.begin()
+		if err != nil {
+			return err
+		}
 		m, err := im.lookup(off, n)
+		im.end(e)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,9 @@ type l2Table struct {
 	host  int64
 	e     []uint64 // entries; pairs of words if extended
 	dirty pages
+	// stale pages have flags on disk that do not agree with the refcounts,
+	// which is harmless: what is in memory does.
+	stale pages
 	// fresh tells that nothing on disk points at the table yet.
 	fresh bool
 	// own tells that only the active L1 table points at it, so that it may be
@@ -59,7 +62,7 @@ func (im *Image) table(i int) (*l2Table, error) {
 	if err != nil {
 		return nil, im.fail(err)
 	}
-	t := &l2Table{host: off, e: e, dirty: newPages(im.geo.clusterSize, im.pageSize())}
+	t := &l2Table{host: off, e: e, dirty: newPages(im.geo.clusterSize, im.pageSize()), stale: newPages(im.geo.clusterSize, im.pageSize())}
 	if err := im.verify(i, t); err != nil {
 		return nil, im.fail(err)
 	}
@@ -154,7 +157,8 @@ func (im *Image) verify(i int, t *l2Table) error {
 			}
 			single = single && count == 1
 		}
-		if !single || !t.own {
+		if (!single || !t.own) && e&flagCopied != 0 {
+			t.stale.mark(k * 8 * g.width())
 			// A flag that wrongly promises a single user would let two disks
 			// write to one cluster; without it, a write copies.
 			t.e[k*g.width()] &^= flagCopied

@@ -183,8 +183,11 @@ func (d *Device) schedule(i int, now int64) {
 	d.arm(i, now)
 }
 
+// arm wakes the host for timer i's next match. The matches of a timer that may
+// not interrupt are worked out when the guest looks.
 func (d *Device) arm(i int, now int64) {
-	if at := d.state.Timers[i].wake(now); at != never {
+	t := &d.state.Timers[i]
+	if at := t.wake(now); at != never && t.Conf&timEnable != 0 {
 		d.wakeups[i].Set(at)
 	} else {
 		d.wakeups[i].Stop()
@@ -289,6 +292,9 @@ func (d *Device) ReadRegister(r devices.Reg, _ uint64) uint64 {
 	case regConfig:
 		return s.Conf
 	case regStatus:
+		for i := range s.Timers {
+			d.catchUp(i, d.clock.Now())
+		}
 		return s.Status
 	case regCounter:
 		return d.count(d.clock.Now())
@@ -362,8 +368,11 @@ func (d *Device) configureTimer(i int, v, mask uint64, now int64) {
 	if t.Conf&timLevel == 0 {
 		d.state.Status &^= 1 << i
 	}
-	if (old^t.Conf)&(timPeriodic|tim32) != 0 {
+	switch changed := old ^ t.Conf; {
+	case changed&(timPeriodic|tim32) != 0:
 		d.schedule(i, now)
+	case changed&timEnable != 0 && d.running():
+		d.arm(i, now)
 	}
 	d.drive()
 }

@@ -203,6 +203,44 @@ func TestLevelTriggered(t *testing.T) {
 	}
 }
 
+// TestMasked sees that timers which may not interrupt do not wake the host, and
+// yet count.
+func TestMasked(t *testing.T) {
+	r := newRig(t)
+	r.out(conf, 1|2)
+	r.out(tim0, timEnable|timPeriodic|timValSet)
+	r.out(comp0, 100)
+	r.out(comp0, 100)
+	r.out(tim0+0x20, timLevel|21<<timRouteShift)
+	r.out(comp0+0x20, 1000)
+	r.out(tim0, timPeriodic)
+	if n := r.clock.Armed(); n != 0 {
+		t.Errorf("%d timers wait with interrupts off", n)
+	}
+	r.clock.Advance(100_500)
+	if v := r.in(comp0); v != 10_100 {
+		t.Errorf("comparator %d after a thousand periods, want 10100", v)
+	}
+	if v := r.in(sta); v != 2 {
+		t.Errorf("status %#x, want that of the level-triggered timer", v)
+	}
+	if n := r.irq0.Rises(); n != 0 {
+		t.Errorf("%d interrupts while they were off", n)
+	}
+	r.out(tim0, timPeriodic|timEnable)
+	r.out(tim0+0x20, timLevel|timEnable|21<<timRouteShift)
+	if n := r.clock.Armed(); n != 1 {
+		t.Errorf("%d timers wait, want the periodic one", n)
+	}
+	if !r.irq8.Level() {
+		t.Error("the status bit does not interrupt once it may")
+	}
+	r.clock.Advance(minGap)
+	if n := r.irq0.Rises(); n == 0 {
+		t.Error("no interrupt after they were on for many periods")
+	}
+}
+
 func TestMessage(t *testing.T) {
 	r := newRig(t)
 	r.out(tim0, timEnable|timFSB)

@@ -45,6 +45,7 @@ type Device struct {
 	offered uint64
 	pairs   []*pair
 	control worker
+	flows   flows
 
 	active  atomic.Pointer[agreed] // nil until DRIVER_OK
 	delayed delayLine

@@ -45,6 +45,11 @@ func lock(f *os.File, shared bool) error {
 	return err
 }
 
+// unlock gives up what lock took.
+func unlock(f *os.File) {
+	_ = control(f, func(fd int) error { return syscall.Flock(fd, syscall.LOCK_UN) })
+}
+
 func datasync(f *os.File) error { return control(f, syscall.Fdatasync) }
 
 // punch makes the range a hole, which reads as zeroes.
@@ -106,4 +111,12 @@ func seekData(f *os.File, off, end int64) (from, to int64, err error) {
 		return end, end, nil
 	}
 	return from, min(to, end), nil
+}
+
+// Usage is how many bytes of the host's disk a file takes.
+func Usage(st os.FileInfo) int64 {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Blocks * 512
+	}
+	return st.Size()
 }

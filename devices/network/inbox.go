@@ -1,0 +1,147 @@
+package network
+
+import (
+	"slices"
+	"sync"
+
+	"dfemu/devices"
+)
+
+// inbox stands before a device that receives: it completes frames for it, and keeps
+// them while it has no room.
+type inbox struct {
+	to devices.FrameReceiver
+
+	mu      sync.Mutex // guards what follows; held while the device receives
+	accept  devices.Offloads
+	soft    completer
+	backlog []devices.Frame // copies that the device had no room for
+	bytes   int             // in backlog
+	started bool
+	done    bool
+
+	wake chan struct{}
+	quit chan struct{}
+	wg   sync.WaitGroup
+}
+
+// Bounds of what is kept for a device without room; more is lost.
+const (
+	backlogFrames = 1024
+	backlogBytes  = 8 << 20
+)
+
+func (b *inbox) init() {
+	b.wake = make(chan struct{}, 1)
+	b.quit = make(chan struct{})
+}
+
+// start begins to deliver.
+func (b *inbox) start(to devices.FrameReceiver) {
+	b.mu.Lock()
+	b.to, b.started = to, true
+	b.mu.Unlock()
+	b.wg.Add(1)
+	go b.drain()
+}
+
+// stop ends that, and reports whether it is the first time.
+func (b *inbox) stop() bool {
+	b.mu.Lock()
+	first := !b.done
+	b.done = true
+	b.mu.Unlock()
+	if first {
+		close(b.quit)
+		b.wg.Wait()
+	}
+	return first
+}
+
+// Configure implements devices.Network.
+func (b *inbox) Configure(accept devices.Offloads, _ int) {
+	b.mu.Lock()
+	b.accept = accept
+	b.mu.Unlock()
+}
+
+// Ready implements devices.Network.
+func (b *inbox) Ready(int) {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver gives frames to the device. It never waits; they belong to the caller on
+// return. It implements member.
+func (b *inbox) deliver(frames []devices.Frame) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done || !b.started {
+		return
+	}
+	n := 0
+	for n < len(frames) && len(b.backlog) == 0 {
+		// A run that the device takes as it is, or one frame in pieces.
+		k := n
+		for k < len(frames) && frames[k].Needs()&^b.accept == 0 {
+			k++
+		}
+		if k > n {
+			took := b.to.Receive(0, frames[n:k])
+			if n += took; n < k {
+				break
+			}
+			continue
+		}
+		l := b.soft.complete(&frames[n], b.accept)
+		took := b.to.Receive(0, l)
+		b.keep(l[took:])
+		n++
+	}
+	b.keep(frames[n:])
+}
+
+// keep copies frames for later. The caller holds mu.
+func (b *inbox) keep(frames []devices.Frame) {
+	for i := range frames {
+		f := &frames[i]
+		size := f.Len()
+		if len(b.backlog) >= backlogFrames || b.bytes+size > backlogBytes {
+			return
+		}
+		p := make([]byte, size)
+		b.backlog = append(b.backlog, devices.Frame{Offload: f.Offload, Pieces: [][]byte{p[:f.CopyTo(p, 0)]}})
+		b.bytes += size
+	}
+}
+
+// drain offers the backlog each time the device has room again.
+func (b *inbox) drain() {
+	defer b.wg.Done()
+	for {
+		select {
+		case <-b.wake:
+		case <-b.quit:
+			return
+		}
+		b.mu.Lock()
+		n := 0
+		for n < len(b.backlog) && !b.done {
+			l := b.backlog[n : n+1]
+			size := l[0].Len()
+			if l[0].Needs()&^b.accept != 0 {
+				// What it becomes may be too much: the rest is lost then.
+				l = b.soft.complete(&l[0], b.accept)
+			}
+			if b.to.Receive(0, l) == 0 && len(l) > 0 {
+				break
+			}
+			b.bytes -= size
+			n++
+		}
+		b.backlog = slices.Delete(b.backlog, 0, n)
+		b.mu.Unlock()
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package nvme
+
+func newBell() bell { return newChannelBell() }

@@ -1,0 +1,12 @@
+package nvme
+
+import "dfemu/devices"
+
+// Load32 loads a word of guest memory that the controller stores atomically.
+func Load32(b []byte, off int) uint32 { return load32(b, off) }
+
+// Store32 is its counterpart for what a driver publishes.
+func Store32(b []byte, off int, v uint32) { store32(b, off, v) }
+
+// Bank is the register table.
+func Bank() *devices.Bank { return bank }

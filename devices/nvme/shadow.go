@@ -1,0 +1,95 @@
+package nvme
+
+// Shadow doorbells (base specification, sections 5.8 and B.5): the driver stores
+// tails and heads in a page of memory and writes the doorbell only when it passes
+// the event index that the controller has left in a second page. The admin queues
+// keep their doorbells.
+
+// shadowPages are the two pages, laid out like the doorbells.
+type shadowPages struct {
+	doorbells, events []byte
+	addr, eventAddr   uint64
+}
+
+// loadShadow takes the tail from memory.
+func (q *subQueue) loadShadow() {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
+		return
+	}
+	v := load32(s.doorbells, int(q.id)*8)
+	if v == q.tail.Load() {
+		return
+	}
+	if v >= q.size {
+		q.d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the shadow tail of submission queue %d is %d; it has %d entries", q.id, v, q.size)
+		return
+	}
+	q.tail.Store(v)
+}
+
+// armShadow asks the driver to write the doorbell for the next command. Whether
+// there is one already is seen afterwards: then the queue stays awake.
+func (q *subQueue) armShadow() {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
+		return
+	}
+	at := int(q.id) * 8
+	tail := q.tail.Load()
+	if load32(s.events, at) != tail {
+		store32(s.events, at, tail)
+		q.d.mem.Written(s.eventAddr+uint64(at), 4)
+	}
+	if v := load32(s.doorbells, at); v != tail && v < q.size {
+		q.state.Store(again)
+	}
+}
+
+// loadShadow takes the head from memory. The caller holds mu.
+func (q *compQueue) loadShadow() {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin {
+		return
+	}
+	if v := load32(s.doorbells, int(q.id)*8+4); v != q.head && !q.moveHead(v) {
+		q.d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the shadow head of completion queue %d is %d, beyond what was posted", q.id, v)
+	}
+}
+
+// armShadow asks the driver to write the doorbell when it consumes entries: while
+// completions wait for room. The caller holds mu.
+func (q *compQueue) armShadow() {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin || len(q.backlog) == 0 && !q.d.pinMode() || !q.d.fn.BusMaster() {
+		return
+	}
+	at := int(q.id)*8 + 4
+	store32(s.events, at, q.head)
+	q.d.mem.Written(s.eventAddr+uint64(at), 4)
+}
+
+// doorbellBuffer is the command Doorbell Buffer Config.
+func (d *Device) doorbellBuffer(r *request) status {
+	a, b := r.e.prp1, r.e.prp2
+	if a&(d.pageSize-1) != 0 || b&(d.pageSize-1) != 0 {
+		d.strictf(admin, "NVMe base 2.0, 5.8", "the doorbell buffers at %#x and %#x do not start at a page", a, b)
+		return invalidField
+	}
+	n := maxQueues * 8
+	s := &shadowPages{addr: a, eventAddr: b}
+	var err error
+	if s.doorbells, err = d.mem.View(a, n); err != nil {
+		return dataTransferError
+	}
+	if s.events, err = d.mem.View(b, n); err != nil {
+		return dataTransferError
+	}
+	if !alignedTo(s.doorbells, 4) || !alignedTo(s.events, 4) {
+		return internalError
+	}
+	d.shadow.Store(s)
+	d.statef("shadow doorbells at %#x, event indexes at %#x", a, b)
+	d.kickAll()
+	return success
+}
