@@ -1,0 +1,302 @@
+package watch
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"dfemu/devices"
+)
+
+// gadget is a device with two registers.
+type gadget struct {
+	probe devices.Probe
+	v     [2]uint64
+}
+
+var gadgetBank = devices.NewBank("gadget", []devices.Register{
+	{Offset: 0, Size: 4, Name: "CTRL", Fields: []devices.Field{{Name: "EN", Lo: 0, Hi: 0}, {Name: "MODE", Lo: 4, Hi: 7}}},
+	{Offset: 4, Size: 4, Name: "STAT", Rights: devices.RO},
+})
+
+func (g *gadget) ReadRegister(r devices.Reg, _ uint64) uint64 { return g.v[r.ID] }
+func (g *gadget) WriteRegister(r devices.Reg, v, mask uint64) { g.v[r.ID] = g.v[r.ID]&^mask | v }
+
+func (g *gadget) region() devices.Region {
+	return devices.WatchRegion(&g.probe, gadgetBank, devices.RegionFuncs{
+		ReadFunc:  func(off uint64, size int) (uint64, error) { return gadgetBank.Read(g, off, size) },
+		WriteFunc: func(off uint64, size int, v uint64) error { return gadgetBank.Write(g, off, size, v) },
+	})
+}
+
+// use does one of everything.
+func (g *gadget) use() {
+	r := g.region()
+	_ = r.Write(0, 4, 0x31)
+	_, _ = r.Read(4, 4)
+	_ = r.Write(4, 4, 1)
+	c := &devices.Command{Queue: 1, Tag: 7, Name: "READ DMA", Opcode: 0xc8, LBA: 16, Blocks: 8, Bytes: 4096,
+		Fields: func() []devices.FieldValue { return []devices.FieldValue{{Name: "FUA", Value: 1}} }}
+	g.probe.Command(c)
+	g.probe.DMA(devices.Transfer{Addr: 0x1000, Bytes: 4096, Write: true, What: "data"})
+	g.probe.Completion(c, devices.Status{Code: 0, Name: "OK"})
+	g.probe.Interrupt(devices.Interrupt{Vector: 2})
+	g.probe.Interrupt(devices.Interrupt{Vector: -1, Level: true})
+	g.probe.State("link down")
+	g.probe.Violation(devices.Violation{Clause: "SPEC 1.2", Text: "doorbell outside the queue", Queue: 1})
+}
+
+func watched(t *testing.T, spec string, f Format, s *Strict) (*gadget, *Watcher, *Trace, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	o := Options{Strict: s, Now: func() int64 { return 1500 }, Place: func() Place { return Place{CPU: 1, RIP: 0xffff, Symbol: "probe+0x4"} }}
+	if spec != "" {
+		tr, err := NewTrace(spec, f, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Trace = tr
+	}
+	g := &gadget{}
+	w := New(o)
+	w.Attach("gadget0", &g.probe)
+	return g, w, o.Trace, &out
+}
+
+func TestTrace(t *testing.T) {
+	for _, c := range []struct {
+		spec  string
+		lines []string // each is part of the line
+	}{
+		{"all", []string{
+			"W32 CTRL = 0x31 {EN MODE=0x3}  cpu1 0xffff probe+0x4", "R32 STAT = 0x0", "W32 STAT = 0x1",
+			"q1 tag 7 READ DMA lba 16+8 {FUA}", "data: 4096 bytes to 0x1000", "READ DMA lba 16+8 -> OK (0x0)",
+			"MSI 2", "INTx raised", "link down", "doorbell outside the queue [SPEC 1.2]",
+		}},
+		{"cmd", []string{"q1 tag 7 READ DMA", "-> OK"}},
+		{"gadget*:reg:CT*", []string{"CTRL"}},
+		{"gadget1:reg", nil},
+		{"gadget0:irq+dma,gadget0:state", []string{"data", "MSI 2", "INTx", "link"}},
+	} {
+		g, _, tr, out := watched(t, c.spec, Text, nil)
+		g.use()
+		if err := tr.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if out.Len() == 0 {
+			lines = nil
+		}
+		if len(lines) != len(c.lines) {
+			t.Errorf("%s: %d lines, want %d:\n%s", c.spec, len(lines), len(c.lines), out)
+			continue
+		}
+		for i, l := range lines {
+			if !strings.Contains(l, c.lines[i]) || !strings.Contains(l, "gadget0") {
+				t.Errorf("%s: line %d is %q, want %q", c.spec, i, l, c.lines[i])
+			}
+		}
+	}
+}
+
+func TestTraceErrors(t *testing.T) {
+	for _, spec := range []string{"", "a:b", "a:reg+x", "[:reg", ",", "nvme0:"} {
+		if _, err := NewTrace(spec, Text, nil); err == nil {
+			t.Errorf("%q is accepted", spec)
+		}
+	}
+	if _, err := ParseFormat("xml"); err == nil {
+		t.Error("format xml is accepted")
+	}
+}
+
+// TestFormats checks that the machine-readable traces can be read.
+func TestFormats(t *testing.T) {
+	g, _, tr, out := watched(t, "all", JSON, nil)
+	g.use()
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for l := range strings.Lines(out.String()) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(l), &e); err != nil || e["device"] != "gadget0" || e["ns"] != 1500.0 {
+			t.Errorf("line %q: %v", l, err)
+		}
+		n++
+	}
+	if n != 10 {
+		t.Errorf("%d lines of JSON, want 10", n)
+	}
+	g, _, tr, out = watched(t, "all", Perfetto, nil)
+	g.use()
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		TraceEvents []map[string]any
+	}
+	if err := json.Unmarshal(out.Bytes(), &file); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	phases := map[any]int{}
+	for _, e := range file.TraceEvents {
+		phases[e["ph"]]++
+	}
+	if phases["b"] != 1 || phases["e"] != 1 || phases["i"] != 8 || phases["M"] != 8 {
+		t.Errorf("phases %v", phases)
+	}
+}
+
+func TestOff(t *testing.T) {
+	g := &gadget{}
+	w := New(Options{})
+	w.Attach("gadget0", &g.probe)
+	if g.probe.Wants(^devices.Class(0)) || g.probe.Faulty() {
+		t.Error("a watcher of nothing wants events")
+	}
+	r := g.region()
+	if n := testing.AllocsPerRun(100, func() { _ = r.Write(0, 4, 1); g.probe.Command(nil) }); n != 0 {
+		t.Errorf("%v allocations while off", n)
+	}
+}
+
+func TestStrict(t *testing.T) {
+	var got []string
+	stops := 0
+	s := &Strict{Report: func(e *Event) { got = append(got, e.Text()) }, Stop: func(*Event) { stops++ }}
+	g, _, _, _ := watched(t, "", Text, s)
+	g.use()
+	g.use()
+	if len(got) != 2 || !strings.Contains(got[0], "write to the read-only register STAT") || !strings.Contains(got[1], "[SPEC 1.2]") {
+		t.Errorf("reports %q", got)
+	}
+	if stops != 1 || s.Count() != 4 {
+		t.Errorf("%d stops, %d violations", stops, s.Count())
+	}
+}
+
+func TestFaults(t *testing.T) {
+	read := devices.Command{Name: "READ DMA", Opcode: 0xc8, LBA: 100, Blocks: 8, Queue: 2}
+	for _, c := range []struct {
+		rule string
+		want []bool // for ten commands one after the other
+	}{
+		{"*,fail", []bool{true, true, true}},
+		{"disk0,op=*read*,nth=2,fail=0x51", []bool{false, true, false}},
+		{"disk0,op=0xc8,every=2,delay=1ms", []bool{false, true, false, true}},
+		{"disk0,op=write,fail", []bool{false}},
+		{"disk1,fail", []bool{false}},
+		{"disk0,lba=107,drop,times=1", []bool{true, false}},
+		{"disk0,lba=108-200,drop", []bool{false}},
+		{"disk0,lba=0-100,hang", []bool{true}},
+		{"disk0,queue=3,fail", []bool{false}},
+		{"disk0,admin=yes,fail", []bool{false}},
+		{"disk0,after=2us,fail", []bool{false}},
+		{"disk0,until=1us,fail", []bool{false}},
+		{"disk0,p=0,fail", []bool{false, false}},
+	} {
+		r, err := ParseRule(c.rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &Faults{}
+		f.Add(r)
+		for i, want := range c.want {
+			e, text := f.decide("disk0", &read, 1500)
+			if got := text != ""; got != want {
+				t.Errorf("%s: command %d: %v, want %v", c.rule, i, got, want)
+			}
+			e.Seed = 0
+			if want && e != r.Effect || !want && e != (devices.Effect{}) {
+				t.Errorf("%s: effect %+v", c.rule, e)
+			}
+		}
+	}
+	// The same seed makes the same decisions, another one others.
+	run := func(rule string) (s string) {
+		r, err := ParseRule(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &Faults{}
+		f.Add(r)
+		for range 64 {
+			_, text := f.decide("x", &read, 0)
+			s += map[bool]string{true: "1", false: "0"}[text != ""]
+		}
+		return s
+	}
+	a, b, other := run("x,p=0.5,seed=9,drop"), run("x,p=0.5,seed=9,drop"), run("x,p=0.5,seed=10,drop")
+	if a != b || a == other || !strings.Contains(a, "1") || !strings.Contains(a, "0") {
+		t.Errorf("decisions %s, %s, %s", a, b, other)
+	}
+}
+
+func TestFaultErrors(t *testing.T) {
+	for _, s := range []string{"", "fail", "disk0", "disk0,op=read", "disk0,fail,lba=5-2", "disk0,p=2,fail", "disk0,delay=5", "disk0,x", "disk0,nth=x,fail",
+		"[,fail", "disk0,admin=maybe,fail", "disk0,short,fail=x"} {
+		if r, err := ParseRule(s); err == nil && s != "fail" {
+			t.Errorf("%q is accepted: %+v", s, r)
+		}
+	}
+	if _, err := ReadRules(strings.NewReader("# comment\n\nx,fail\nbad\n")); err == nil || !strings.Contains(err.Error(), "line 4") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFaultAtRunTime(t *testing.T) {
+	g := &gadget{}
+	f := &Faults{}
+	w := New(Options{Faults: f})
+	w.Attach("gadget0", &g.probe)
+	if g.probe.Faulty() {
+		t.Error("faults without rules")
+	}
+	r, err := ParseRule("gadget*,fail=3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Add(r)
+	w.Refresh()
+	if e := g.probe.Decide(&devices.Command{}); !e.Fail || e.Status != 3 {
+		t.Errorf("effect %+v", e)
+	}
+	if f.Remove("") != 1 {
+		t.Error("the rule was not removed")
+	}
+	w.Refresh()
+	if g.probe.Faulty() {
+		t.Error("faulty after removal")
+	}
+}
+
+func FuzzParseRule(f *testing.F) {
+	for _, s := range []string{"nvme0,op=read,lba=1-2,nth=3,fail=0x281", "*,p=0.5,seed=3,drop,flip=9", "a,after=1s,until=2h,short=512,hold=2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseRule(s)
+		if err != nil {
+			return
+		}
+		fs := &Faults{}
+		fs.Add(r)
+		fs.decide("nvme0", &devices.Command{Name: "READ", Blocks: 1}, 1)
+	})
+}
+
+func FuzzTraceSpec(f *testing.F) {
+	for _, s := range []string{"all", "nvme0:cmd+irq,ahci*:reg:PxCI*", "x:dma"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		tr, err := NewTrace(s, JSON, &bytes.Buffer{})
+		if err != nil {
+			return
+		}
+		tr.emit(&Event{Device: "nvme0", Kind: KindDMA, Place: Place{CPU: -1}})
+		tr.classes("ahci1")
+	})
+}
