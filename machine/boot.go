@@ -4,7 +4,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
 
 	"dfemu/cpu/x86"
 	"dfemu/devices/chipset/fwcfg"
@@ -18,11 +23,12 @@ import (
 	"dfemu/firmware/smbios"
 )
 
-// bootImage is what the machine starts with, read once and put into memory at each
-// power-on and reset.
+// bootImage is what the machine starts with. A kernel and its RAM disk are read
+// at each power-on and reset, and not kept between: they are in guest memory
+// then, and the guest's own.
 type bootImage struct {
-	kernel, initrd []byte
-	vmlinux        []byte // the kernel's payload, if it is unpacked on the host
+	kernel, initrd *os.File // nil: not there
+	packed         bool     // the kernel unpacks itself
 	flash          *boot.Flash
 	flashROM       []byte      // the flash's memory
 	cold           []x86.State // each processor after power-on
@@ -35,59 +41,118 @@ const (
 	smbiosTables = 0xf0100
 )
 
-// loadImages reads the files the machine is to start.
+// loadImages opens the files the machine is to start, and looks at what they are.
 func (m *Machine) loadImages() error {
 	m.boot = &bootImage{}
 	b := m.boot
-	var err error
 	if m.cfg.Firmware != "" {
-		image, err := readFile(m.cfg.Firmware)
+		f, err := openImage(m.cfg.Firmware)
 		if err != nil {
-			return fmt.Errorf("firmware: %w", err)
+			return &FileError{"firmware", m.cfg.Firmware, err}
+		}
+		defer f.Close()
+		image, err := readImage(f)
+		if err != nil {
+			return &FileError{"firmware", m.cfg.Firmware, err}
 		}
 		flash, err := boot.LoadFlash(image)
 		if err != nil {
-			return fmt.Errorf("firmware %s: %w", m.cfg.Firmware, err)
+			return &FileError{"firmware", m.cfg.Firmware, err}
 		}
 		b.flash = &flash
 		b.flashROM, err = m.mem.add(flash.Addr, uint64(len(flash.Image)), true)
 		return err
 	}
-	if b.kernel, err = readFile(m.cfg.Kernel); err != nil {
-		return fmt.Errorf("kernel: %w", err)
-	}
-	kind, err := boot.Detect(b.kernel)
-	if err != nil {
-		return fmt.Errorf("kernel %s: %w", m.cfg.Kernel, err)
-	}
-	if kind == boot.Linux && m.cfg.Unpack {
-		if b.vmlinux, err = boot.Payload(b.kernel); err != nil {
-			m.cfg.Logf("kernel %s: its payload stays packed: %v", m.cfg.Kernel, err)
-			b.vmlinux = nil
-		}
+	var err error
+	if b.kernel, err = openImage(m.cfg.Kernel); err != nil {
+		return &FileError{"kernel", m.cfg.Kernel, err}
 	}
 	if m.cfg.Initrd != "" {
-		if b.initrd, err = readFile(m.cfg.Initrd); err != nil {
-			return fmt.Errorf("initial RAM disk: %w", err)
+		if b.initrd, err = openImage(m.cfg.Initrd); err != nil {
+			return &FileError{"initial RAM disk", m.cfg.Initrd, err}
 		}
 	}
+	b.packed = !m.cfg.Unpack
 	return nil
 }
+
+// close closes the files.
+func (b *bootImage) close() (err error) {
+	for _, f := range []*os.File{b.kernel, b.initrd} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	return err
+}
+
+// FileError says what is wrong with a file that the machine was given.
+type FileError struct {
+	What, Name string // what it was to be, and its name
+	Err        error
+}
+
+// Error implements error.
+func (e *FileError) Error() string {
+	// Errors of package fs name the file themselves.
+	var path *fs.PathError
+	if errors.As(e.Err, &path) && path.Path == e.Name {
+		return e.What + ": " + path.Error()
+	}
+	return e.What + " " + e.Name + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
 
 // maxFile bounds what is read into memory as a kernel or RAM disk.
 const maxFile = 4 << 30
 
-func readFile(name string) ([]byte, error) {
-	st, err := os.Stat(name)
+var errTooLarge = fmt.Errorf("is larger than %d GiB", maxFile>>30)
+
+// openImage opens a file that is to be read into memory.
+func openImage(name string) (*os.File, error) {
+	// A FIFO must not make this wait for somebody to write to it.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, err
 	case st.IsDir():
-		return nil, fmt.Errorf("%s is a directory", name)
+		err = errors.New("is a directory")
+	case !st.Mode().IsRegular():
+		err = errors.New("is not a regular file")
+	case st.Size() == 0:
+		err = errors.New("is empty")
 	case st.Size() > maxFile:
-		return nil, fmt.Errorf("%s is larger than %d GiB", name, maxFile>>30)
+		err = errTooLarge
 	}
-	return os.ReadFile(name)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readImage reads the whole file; nil for none.
+func readImage(f *os.File) ([]byte, error) {
+	if f == nil {
+		return nil, nil
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxFile {
+		return nil, errTooLarge
+	}
+	p := make([]byte, st.Size())
+	n, err := f.ReadAt(p, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return p[:n], nil
 }
 
 // powerOn puts memory and processors into the state in which the guest starts.
@@ -140,31 +205,70 @@ func (m *Machine) startFirmware() (boot.Entry, error) {
 // startKernel writes the kernel, what goes with it, and the tables that
 // firmware would have made.
 func (m *Machine) startKernel() (boot.Entry, error) {
+	// What is read here is garbage afterwards, and may be more than all the rest.
+	defer debug.FreeOSMemory()
 	b := m.boot
+	kernel, err := readImage(b.kernel)
+	if err != nil {
+		return boot.Entry{}, &FileError{"kernel", m.cfg.Kernel, err}
+	}
+	kind, err := boot.Detect(kernel)
+	if err != nil {
+		return boot.Entry{}, &FileError{"kernel", m.cfg.Kernel, err}
+	}
+	if kind == boot.Linux && !b.packed {
+		entry, err := m.loadKernel(kernel, boot.LoadPayload)
+		if err == nil {
+			return entry, nil
+		}
+		m.cfg.Logf("kernel %s: it is left to unpack itself: %v", m.cfg.Kernel, err)
+		b.packed = true
+	}
+	entry, err := m.loadKernel(kernel, boot.Load)
+	if err != nil {
+		return entry, &FileError{"kernel", m.cfg.Kernel, err}
+	}
+	return entry, nil
+}
+
+// loadKernel fills memory, the kernel with one of the functions of package
+// boot.
+func (m *Machine) loadKernel(kernel []byte, load func([]byte, boot.Options, boot.Memory) (boot.Entry, error)) (boot.Entry, error) {
 	if err := m.mem.zero(); err != nil {
-		return boot.Entry{}, err
-	}
-	tables, err := m.pc.acpi()
-	if err != nil {
-		return boot.Entry{}, err
-	}
-	chunks, err := tables.PlaceLow()
-	if err != nil {
 		return boot.Entry{}, err
 	}
 	opt := boot.Options{
 		Map:     m.pc.layout.Map,
 		Cmdline: m.cfg.Cmdline,
-		Initrd:  b.initrd,
 		RNGSeed: make([]byte, 32),
 		Zeroed:  true,
+	}
+	var err error
+	if opt.Initrd, err = readImage(m.boot.initrd); err != nil {
+		return boot.Entry{}, &FileError{"initial RAM disk", m.cfg.Initrd, err}
 	}
 	if _, err := rand.Read(opt.RNGSeed); err != nil {
 		return boot.Entry{}, err
 	}
+	if err := m.placeTables(&opt); err != nil {
+		return boot.Entry{}, err
+	}
+	return load(kernel, opt, &m.mem)
+}
+
+// placeTables writes the ACPI and SMBIOS tables and tells where they are.
+func (m *Machine) placeTables(opt *boot.Options) error {
+	tables, err := m.pc.acpi()
+	if err != nil {
+		return err
+	}
+	chunks, err := tables.PlaceLow()
+	if err != nil {
+		return err
+	}
 	for _, c := range chunks {
 		if err := m.mem.Write(c.Addr, c.Data); err != nil {
-			return boot.Entry{}, err
+			return err
 		}
 		if len(c.Data) >= acpi.RSDPSize && string(c.Data[:8]) == "RSD PTR " {
 			opt.RSDP, opt.RSDPTable = c.Addr, c.Data[:acpi.RSDPSize]
@@ -172,27 +276,18 @@ func (m *Machine) startKernel() (boot.Entry, error) {
 	}
 	info, err := m.pc.smbios()
 	if err != nil {
-		return boot.Entry{}, err
+		return err
 	}
 	placed, err := info.Place(smbiosAnchor, smbiosTables)
 	if err != nil {
-		return boot.Entry{}, err
+		return err
 	}
 	for _, c := range placed {
 		if err := m.mem.Write(c.Addr, c.Data); err != nil {
-			return boot.Entry{}, err
+			return err
 		}
 	}
-	var entry boot.Entry
-	if b.vmlinux != nil {
-		entry, err = boot.LoadVMLinux(b.kernel, b.vmlinux, opt, &m.mem)
-	} else {
-		entry, err = boot.Load(b.kernel, opt, &m.mem)
-	}
-	if err != nil {
-		return entry, fmt.Errorf("kernel %s: %w", m.cfg.Kernel, err)
-	}
-	return entry, nil
+	return nil
 }
 
 // acpi describes the machine in ACPI tables.
@@ -211,6 +306,7 @@ func (p *pc) acpi() (*acpi.Tables, error) {
 		Sleep: acpi.Button{Kind: acpi.FixedButton},
 		PCI: &acpi.PCI{
 			ECAM: ecamBase, LastBus: 255,
+			Routing:       acpi.Routing{PIRQ: p.host.Router().Route},
 			LPC:           &acpi.LPC{Device: 0x1f},
 			NativeHotplug: true,
 		},
@@ -233,7 +329,7 @@ func (p *pc) acpi() (*acpi.Tables, error) {
 		c.PCI.Windows64 = append(c.PCI.Windows64, acpi.Range{Base: w.Addr, Size: w.Size})
 	}
 	for i := range p.slots {
-		c.PCI.RootPorts = append(c.PCI.RootPorts, acpi.RootPort{Device: 0x1c, Function: uint8(i), Slot: uint16(i + 1)})
+		c.PCI.RootPorts = append(c.PCI.RootPorts, acpi.RootPort{Device: firstRootPort, Function: uint8(i), Slot: uint16(i + 1)})
 	}
 	for _, port := range comPorts {
 		c.ISA.COM = append(c.ISA.COM, acpi.COM{Base: port.base, IRQ: uint8(port.irq)})

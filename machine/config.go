@@ -4,9 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
+	"dfemu/cpu"
 	"dfemu/devices"
+	"dfemu/devices/block"
+	"dfemu/devices/network"
 )
 
 // Limits of a machine.
@@ -38,8 +43,16 @@ type Config struct {
 	Firmware string
 
 	Disks []Disk
+	// NICs are the network devices.
+	NICs []network.Options
+	// Hubs are those that NICs of this process share; nil: the machine's own.
+	Hubs *network.Hubs
+	// Watch traces the devices, checks the guest's drivers, and makes faults. It may be nil.
+	Watch *Watch
 	// Serial are the ends of COM1 to COM4.
 	Serial [4]Serial
+	// Consoles are the ends of virtio consoles.
+	Consoles []Serial
 	// Debug receives what the guest writes to the debug consoles at ports
 	// 0xE9 and 0x402. It may be nil.
 	Debug io.Writer
@@ -54,15 +67,24 @@ type Config struct {
 	Wall time.Time
 	// Logf receives lines for the person who runs the machine. It may be nil.
 	Logf func(format string, args ...any)
+
+	// Sample and SamplePeriod are for profiles of the guest; see cpu.Config.
+	Sample       func(id int, s *cpu.Sample)
+	SamplePeriod time.Duration
+	// Exit, if not nil, is told of each access to a device, on the processor's goroutine.
+	Exit func(Exit)
 }
 
 // Disk is one disk of the machine.
 type Disk struct {
-	File     string // a raw image
-	If       string // what it is attached to: "virtio"; default "virtio"
+	File     string // an image, or what else block.Options.File may be
+	If       string // what it is attached to: one of DiskInterfaces; default the first
 	Serial   string // serial number shown to the guest, at most 20 bytes
 	ReadOnly bool
 	Snapshot bool // keep writes for this run only
+	// Store is what else there is to say of the store: format, cache, limits; the fields above
+	// count more than its own. Its Device settings are about the drive: see settings.
+	Store block.Options
 	// Backend is used instead of File if it is not nil. The machine closes it.
 	Backend devices.Block
 }
@@ -102,11 +124,12 @@ func (c *Config) check() error {
 	}
 	for i := range c.Disks {
 		d := &c.Disks[i]
+		names := DiskInterfaces()
 		if d.If == "" {
-			d.If = "virtio"
+			d.If = names[0]
 		}
-		if d.If != "virtio" {
-			return fmt.Errorf("disk %s: if=%s: must be virtio", d.File, d.If)
+		if !slices.Contains(names, d.If) {
+			return fmt.Errorf("disk %s: if=%s: must be one of %s", d.File, d.If, strings.Join(names, ", "))
 		}
 		if len(d.Serial) > 20 {
 			return fmt.Errorf("disk %s: serial number %q is longer than 20 bytes", d.File, d.Serial)

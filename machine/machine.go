@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"dfemu/cpu"
 )
@@ -28,11 +29,12 @@ type Machine struct {
 
 	mu      sync.Mutex
 	cond    *sync.Cond // on mu: paused, stopping or generation changed
-	paused  int        // number of reasons to stand still
-	stopped bool       // vCPU goroutines are to end
-	idle    int        // vCPU goroutines standing still
-	running int        // vCPU goroutines alive
-	down    []bool     // processors that have shut down
+	control *Control
+	paused  int    // number of reasons to stand still
+	stopped bool   // vCPU goroutines are to end
+	idle    int    // vCPU goroutines standing still
+	running int    // vCPU goroutines alive
+	down    []bool // processors that have shut down
 }
 
 // event is something that the coordinator in Run decides about.
@@ -62,7 +64,11 @@ func New(cfg Config) (*Machine, error) {
 	}
 	m := &Machine{cfg: cfg, events: make(chan event, 16), paused: 1}
 	m.cond = sync.NewCond(&m.mu)
-	m.clock = newClock(cfg.Wall)
+	wall := cfg.Wall
+	if wall.IsZero() {
+		wall = time.Now()
+	}
+	m.clock = newClock(wall)
 	if err := m.build(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -209,7 +215,7 @@ func (m *Machine) resume() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.paused--
-	if m.paused == 0 {
+	if m.paused == 0 && !m.stopped {
 		m.clock.start()
 		m.cond.Broadcast()
 	}
@@ -242,6 +248,9 @@ func (m *Machine) Close() error {
 	if m.pc != nil {
 		err = m.pc.close()
 	}
+	if m.boot != nil {
+		err = errors.Join(err, m.boot.close())
+	}
 	if m.acc != nil {
 		err = errors.Join(err, m.acc.Close())
 	}
@@ -249,8 +258,16 @@ func (m *Machine) Close() error {
 	return err
 }
 
-// Stats returns the counters of all processors together.
+// Stats returns the counters of all processors together. A running machine
+// stands still for the moment.
 func (m *Machine) Stats() (s cpu.Stats) {
+	m.mu.Lock()
+	running := m.running > 0
+	m.mu.Unlock()
+	if running {
+		m.Pause()
+		defer m.Resume()
+	}
 	for i := range m.cfg.CPUs {
 		t := m.acc.VCPU(i).Stats()
 		s.Instructions += t.Instructions

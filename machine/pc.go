@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"dfemu/cpu"
 	"dfemu/devices"
-	"dfemu/devices/block"
+	"dfemu/devices/ahci"
+	"dfemu/devices/ahci/atapi"
 	"dfemu/devices/chipset/debugport"
 	"dfemu/devices/chipset/dma8237"
 	"dfemu/devices/chipset/fwcfg"
@@ -21,8 +23,9 @@ import (
 	"dfemu/devices/chipset/reset"
 	"dfemu/devices/chipset/rtc"
 	"dfemu/devices/chipset/uart"
+	"dfemu/devices/network"
 	"dfemu/devices/pci"
-	"dfemu/devices/virtio/blk"
+	"dfemu/devices/virtio/console"
 	"dfemu/devices/virtio/rng"
 	"dfemu/firmware/e820"
 )
@@ -37,8 +40,12 @@ const tscHz = 1_000_000_000
 // also at its default port.
 const debugExitPort = 0xf4
 
-// rootPorts is how many hot-plug slots the machine has.
-const rootPorts = 4
+// rootPorts is how many hot-plug slots the machine has; they are the functions
+// of device firstRootPort on bus 0.
+const (
+	rootPorts     = 4
+	firstRootPort = 0x1c
+)
 
 // sharedGSI is the first of the global system interrupts that only the I/O APIC
 // has: PIRQA to PIRQH, which event timers can use as well.
@@ -64,12 +71,22 @@ type pc struct {
 	mch    *pci.MCH
 	lpc    *pci.LPC
 	slots  []*pci.RootPort
+	// plugged is the last device number on bus 0 given to plug.
+	plugged int
 
 	// isa are the 16 ISA interrupts: each goes to the 8259s and the I/O APIC.
 	isa [16]*wiredOR
 	// shared are the global system interrupts from sharedGSI on.
 	shared [8]*wiredOR
 
+	nvmes    []nvmeDrive
+	hubs     network.Hubs // without Config.Hubs
+	watching watching
+
+	adapters []*ahci.Device
+	opticals []*atapi.Drive
+
+	mu  sync.Mutex       // guards all once the machine runs
 	all []devices.Device // in the order of reset
 	// described: fw_cfg has been filled.
 	described bool
@@ -110,8 +127,8 @@ func (m *Machine) build() error {
 	}
 	m.acc, err = accel.new(cpu.Config{
 		CPUs: m.cfg.CPUs, Memory: m.mem.slots, Clock: cpuClock{m.clock}, Platform: p, TSCHz: tscHz,
-		NewBus: func(int) cpu.Bus { return &bus{&p.ports, &p.mmio} },
-		LA57:   m.cfg.LA57, Lockstep: m.cfg.Lockstep,
+		NewBus: m.newBus, Sample: m.cfg.Sample, SamplePeriod: m.cfg.SamplePeriod,
+		LA57: m.cfg.LA57, Lockstep: m.cfg.Lockstep,
 		Logf: m.cfg.Logf,
 	})
 	if err != nil {
@@ -128,6 +145,13 @@ func (m *Machine) build() error {
 	if err := p.disks(); err != nil {
 		return err
 	}
+	if err := p.nics(); err != nil {
+		return err
+	}
+	if err := p.consoles(); err != nil {
+		return err
+	}
+	p.startWatching()
 	return m.powerOn()
 }
 
@@ -245,9 +269,9 @@ func (p *pc) chipset() error {
 func (p *pc) serial() error {
 	for i, c := range comPorts {
 		end := p.m.cfg.Serial[i]
-		w := &panicWatch{out: end.Out, report: func(msg string) { p.m.post(event{kind: evPanic, detail: msg}) }}
-		p.watches = append(p.watches, w)
-		u := uart.New(uart.Config{Name: fmt.Sprintf("uart%d", i), Clock: p.m.clock, IRQ: p.isa[c.irq].source(), Out: w})
+		u := uart.New(uart.Config{
+			Name: fmt.Sprintf("uart%d", i), Clock: p.m.clock, IRQ: p.isa[c.irq].source(), Out: p.watch(end.Out),
+		})
 		p.uarts[i] = u
 		p.add(u)
 		if err := p.mapPorts(u.Name(), uint64(c.base), uart.Size, u.Ports()); err != nil {
@@ -255,6 +279,28 @@ func (p *pc) serial() error {
 		}
 		if end.In != nil {
 			p.inputs = append(p.inputs, newInput(end.In, u))
+		}
+	}
+	return nil
+}
+
+// watch returns a way to a console's output on which panics are seen.
+func (p *pc) watch(out io.Writer) io.Writer {
+	w := &panicWatch{out: out, report: func(msg string) { p.m.post(event{kind: evPanic, detail: msg}) }}
+	p.watches = append(p.watches, w)
+	return w
+}
+
+// consoles makes the virtio consoles.
+func (p *pc) consoles() error {
+	for i, end := range p.m.cfg.Consoles {
+		c := console.New(console.Options{Name: fmt.Sprintf("virtio-console%d", i), Out: p.watch(end.Out)})
+		p.add(c)
+		if err := p.plug(c.Function()); err != nil {
+			return err
+		}
+		if end.In != nil {
+			p.inputs = append(p.inputs, newInput(end.In, c))
 		}
 	}
 	return nil
@@ -299,14 +345,23 @@ func (p *pc) pci() error {
 	p.placePM(p.lpc.PM()) // the bridge tells of changes only
 	for i := range rootPorts {
 		s := pci.NewRootPort(pci.PortConfig{Name: fmt.Sprintf("port%d", i), Slot: i + 1, HotPlug: true, Pin: uint8(i%4 + 1)})
-		if err := p.host.Bus().Add(0x1c, i, s.Function); err != nil {
+		if err := p.host.Bus().Add(firstRootPort, i, s.Function); err != nil {
 			return err
 		}
 		p.slots = append(p.slots, s)
 	}
 	r := rng.New(rng.Options{Name: "virtio-rng0", Source: m.cfg.Entropy})
 	p.add(r)
-	return p.host.Bus().Add(1, 0, r.Function())
+	return p.plug(r.Function())
+}
+
+// plug puts a function into the next free device of bus 0.
+func (p *pc) plug(f *pci.Function) error {
+	if p.plugged == firstRootPort-1 {
+		return fmt.Errorf("no room on the PCI bus for %s: it has %d devices", f.Name(), p.plugged)
+	}
+	p.plugged++
+	return p.host.Bus().Add(p.plugged, 0, f)
 }
 
 // placePM moves the ACPI registers to where the guest wants them.
@@ -322,50 +377,6 @@ func (p *pc) placePM(base uint16, on bool) {
 	if err == nil {
 		p.pmUnmap = unmap
 	}
-}
-
-// disks opens the disks and attaches them.
-func (p *pc) disks() error {
-	for i := range p.m.cfg.Disks {
-		d := &p.m.cfg.Disks[i]
-		store, err := p.open(d)
-		if err != nil {
-			return err
-		}
-		dev, err := blk.New(blk.Options{
-			Name: fmt.Sprintf("virtio-blk%d", i), Serial: d.Serial, Queues: p.m.cfg.CPUs,
-			Packed: false,
-		}, store)
-		if err != nil {
-			return errors.Join(err, store.Close())
-		}
-		p.add(dev)
-		if err := p.host.Bus().Add(2+i, 0, dev.Function()); err != nil {
-			return fmt.Errorf("disk %s: %w", d.File, err)
-		}
-	}
-	return nil
-}
-
-// open opens a disk's store.
-func (p *pc) open(d *Disk) (devices.Block, error) {
-	snapshot := (d.Snapshot || p.m.cfg.Snapshot) && !d.ReadOnly
-	var b devices.Block = d.Backend
-	if b == nil {
-		f, err := block.OpenFile(d.File, block.FileOptions{ReadOnly: d.ReadOnly || snapshot})
-		if err != nil {
-			return nil, err
-		}
-		b = f
-	}
-	if snapshot {
-		o, err := block.NewFileOverlay(b, "")
-		if err != nil {
-			return nil, errors.Join(err, b.Close())
-		}
-		return o, nil
-	}
-	return b, nil
 }
 
 // sleep is what the guest asked of power management.
@@ -402,7 +413,7 @@ func (p *pc) panicDetail(other string) string {
 
 // reset puts all devices into their power-on state.
 func (p *pc) reset() {
-	for _, d := range p.all {
+	for _, d := range p.devices() {
 		d.Reset()
 	}
 	p.host.Reset()
@@ -410,7 +421,7 @@ func (p *pc) reset() {
 
 // pause stops what devices do by themselves, resume lets them go on.
 func (p *pc) pause() {
-	for _, d := range p.all {
+	for _, d := range p.devices() {
 		if d, ok := d.(devices.Pauser); ok {
 			d.Pause()
 		}
@@ -418,7 +429,7 @@ func (p *pc) pause() {
 }
 
 func (p *pc) resume() {
-	for _, d := range p.all {
+	for _, d := range p.devices() {
 		if d, ok := d.(devices.Pauser); ok {
 			d.Resume()
 		}
@@ -431,7 +442,7 @@ func (p *pc) close() error {
 	for _, in := range p.inputs {
 		in.close()
 	}
-	for _, d := range p.all {
+	for _, d := range p.devices() {
 		if c, ok := d.(io.Closer); ok {
 			err = errors.Join(err, c.Close())
 		}

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
+	"dfemu/devices/network"
+	"dfemu/devices/watch"
 	"dfemu/firmware/boot"
 	"dfemu/images"
 	"dfemu/machine"
@@ -21,11 +25,18 @@ type bootFlags struct {
 	cpus                              int
 	memory                            string
 	accel                             string
-	disks, serial                     []string
+	lockstep                          bool
+	disks, nics, serial, consoles     []string
+	control                           string
+	watch                             watchFlags
 	debugcon                          string
 	timeout                           time.Duration
 	noReboot, snapshot, unpack        bool
-	verbose                           bool
+	verbose, la57                     bool
+	// What another command does besides: prepare changes the configuration, start is called instead of
+	// the machine's Run. Both may be nil.
+	prepare func(*machine.Config) error
+	start   func(context.Context, *machine.Machine) (machine.Outcome, error)
 }
 
 func newBoot() *cobra.Command {
@@ -51,6 +62,12 @@ Examples:
 Flags:
 {{.LocalFlags.FlagUsages}}
 ` + statusHelp + "\n")
+	f.register(c)
+	return c
+}
+
+// register adds the flags to a command that boots a guest.
+func (f *bootFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.kernel, "kernel", "", "start this kernel directly")
@@ -59,16 +76,25 @@ Flags:
 	fl.StringVar(&f.firmware, "firmware", "", "start this firmware image, mapped below 4 GiB")
 	fl.IntVar(&f.cpus, "cpus", 1, "number of CPUs, 1 to 255")
 	fl.StringVar(&f.memory, "memory", "512M", "memory, as 512M or 4G")
-	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt=…]`: if=virtio serial=S ro snapshot")
+	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt]`: if=virtio|ahci|nvme serial=S ro snapshot format=F …; see docs/machine.md")
+	fl.StringArrayVar(&f.nics, "nic", nil, "attach `tap|user|hub[,opt]`: model=virtio|e1000e mac=M hostfwd=… pcap=F …")
 	fl.StringArrayVar(&f.serial, "serial", nil, "COM1, then COM2 …: stdio file:F pty socket:F none")
+	fl.StringArrayVar(&f.consoles, "virtio-console", nil, "attach virtio consoles, as --serial")
 	fl.StringVar(&f.debugcon, "debugcon", "", "write ports 0xe9 and 0x402 to this file (- is stderr)")
-	fl.StringVar(&f.accel, "accel", "auto", "what executes the guest: auto, kvm, interp")
+	fl.BoolVar(&f.lockstep, "lockstep", false, "compare what --accel=jit translates with the interpreter, block by block")
+	fl.StringVar(&f.accel, "accel", "auto", "what executes the guest: "+strings.Join(machine.Accelerators(), ", "))
+	fl.BoolVar(&f.la57, "la57", false, "announce 5-level paging to the guest")
 	fl.DurationVar(&f.timeout, "timeout", 0, "stop after this time, as 90s or 5m")
 	fl.BoolVar(&f.noReboot, "no-reboot", false, "end instead of resetting the machine")
 	fl.BoolVar(&f.snapshot, "snapshot", false, "discard all writes to disks at the end")
 	fl.BoolVar(&f.unpack, "unpack", true, "unpack a bzImage on the host")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say what is done, and why, on stderr")
-	return c
+	fl.StringVar(&f.control, "control", "", "listen for dfemu ctl (QMP) at this socket")
+	f.watch.register(fl)
+	completeAccel(c, "accel")
+	for _, flag := range []string{"serial", "virtio-console"} {
+		completeWords(c, flag, "stdio", "file:", "pty", "socket:", "none")
+	}
 }
 
 // usageArgs marks errors of positional arguments as bad usage.
@@ -87,7 +113,19 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.prepare != nil {
+		if err := f.prepare(&cfg); err != nil {
+			return err
+		}
+	}
 	con := newConsole(os.Stdin, os.Stdout, os.Stderr)
+	trace, err := f.watch.configure(&cfg, os.Stderr, f.control != "")
+	if trace != nil {
+		defer func() { err = errors.Join(err, trace.Close()) }()
+	}
+	if err != nil {
+		return err
+	}
 	closers, err := f.connect(&cfg, con)
 	defer func() {
 		for _, c := range closers {
@@ -97,11 +135,27 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	log := &serialLog{out: cfg.Serial[0].Out}
+	if f.control != "" {
+		cfg.Serial[0].Out = log
+	}
+	var stop func()
+	if w := cfg.Watch; w != nil && w.Strict != nil && f.watch.strict == "stop" {
+		w.Strict.Stop = func(*watch.Event) { stop() }
+	}
 	m, err := machine.New(cfg)
 	if err != nil {
 		return err
 	}
+	stop = m.Stop
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if f.control != "" {
+		s, err := listenControl(f.control, m, &cfg, log)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
@@ -111,7 +165,11 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer con.detach()
-	out, err := m.Run(ctx)
+	start := f.start
+	if start == nil {
+		start = func(ctx context.Context, m *machine.Machine) (machine.Outcome, error) { return m.Run(ctx) }
+	}
+	out, err := start(ctx, m)
 	con.detach()
 	if err != nil {
 		return err
@@ -126,7 +184,7 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 // config turns flags into a machine.
 func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, error) {
 	cfg := machine.Config{
-		CPUs: f.cpus, Accel: f.accel,
+		CPUs: f.cpus, Accel: f.accel, LA57: f.la57, Lockstep: f.lockstep,
 		Kernel: f.kernel, Initrd: f.initrd, Cmdline: f.cmdline, Firmware: f.firmware, Unpack: f.unpack,
 		NoReboot: f.noReboot, Snapshot: f.snapshot,
 	}
@@ -134,16 +192,20 @@ func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, 
 		cfg.Logf = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "dfemu: "+format+"\r\n", args...) }
 	}
 	var err error
-	if cfg.Memory, err = parseSize(f.memory); err != nil {
+	if cfg.Memory, err = parseSize(f.memory); err == nil {
+		err = checkMemory(cfg.Memory)
+	}
+	if err != nil {
 		return cfg, usageError{fmt.Errorf("--memory %s: %w", f.memory, err)}
 	}
+	if err := checkCPUs(f.cpus); err != nil {
+		return cfg, usageError{fmt.Errorf("--cpus %d: %w", f.cpus, err)}
+	}
 	switch {
-	case f.cpus < 1 || f.cpus > machine.MaxCPUs:
-		return cfg, usageError{fmt.Errorf("--cpus %d: must be 1 to %d", f.cpus, machine.MaxCPUs)}
-	case cfg.Memory < machine.MinMemory || cfg.Memory > machine.MaxMemory:
-		return cfg, usageError{fmt.Errorf("--memory %s: must be %dM to %dG", f.memory, machine.MinMemory>>20, machine.MaxMemory>>30)}
 	case f.timeout < 0:
 		return cfg, usageError{fmt.Errorf("--timeout %v: must not be negative", f.timeout)}
+	case !slices.Contains(machine.Accelerators(), f.accel):
+		return cfg, usageError{fmt.Errorf("--accel %s: must be one of %s", f.accel, strings.Join(machine.Accelerators(), ", "))}
 	}
 	for _, s := range f.disks {
 		d, err := parseDisk(s)
@@ -151,6 +213,13 @@ func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, 
 			return cfg, usageError{fmt.Errorf("--disk %s: %w", s, err)}
 		}
 		cfg.Disks = append(cfg.Disks, d)
+	}
+	for _, s := range f.nics {
+		o, err := network.ParseNIC(s)
+		if err != nil {
+			return cfg, usageError{fmt.Errorf("--nic: %w", err)}
+		}
+		cfg.NICs = append(cfg.NICs, o)
 	}
 	if err := f.image(ctx, &cfg, args); err != nil {
 		return cfg, err

@@ -16,15 +16,14 @@ import (
 	"dfemu/cpu/conformance/program"
 	"dfemu/cpu/interp"
 	"dfemu/cpu/jit"
-	"dfemu/cpu/jit"
 	"dfemu/cpu/x86"
 )
 
+func newInterp(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }
+
 // subjects are the processors in software that the command knows.
 var subjects = map[string]func(cpu.Config) (cpu.Accelerator, error){
-	"interp": func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) },
-	"jit":    jit.NewEager,
-}
+	"interp": newInterp, "jit": jit.New, "jit-eager": jit.NewEager}
 
 // modes are the values of --mode.
 var modes = map[string][]x86.Mode{"all": nil, "64": {x86.Mode64}, "32": {x86.Mode32}}
@@ -36,7 +35,7 @@ func subjectNames() string { return strings.Join(slices.Sorted(maps.Keys(subject
 func newConformance() *cobra.Command {
 	cfg := conformance.Config{}
 	mode, subject := "all", "interp"
-	show, programs := 1, 0
+	show, programs, minimize := 1, 0, false
 	c := &cobra.Command{
 		Use:   "conformance",
 		Short: "compare the software processors with the processor of this machine",
@@ -52,14 +51,14 @@ func newConformance() *cobra.Command {
 				return usageError{fmt.Errorf("--mode %s: must be 64, 32 or all", mode)}
 			}
 			for name := range strings.SplitSeq(subject, ",") {
-				s, ok := subjects[name]
-				if !ok {
+				f := subjects[name]
+				if f == nil {
 					return usageError{fmt.Errorf("--subject %s: must be of %s", name, subjectNames())}
 				}
-				cfg.Subjects = append(cfg.Subjects, s)
+				cfg.Subjects = append(cfg.Subjects, conformance.Subject{Name: name, New: f})
 			}
 			if programs > 0 {
-				return comparePrograms(c, programs, show, &cfg)
+				return comparePrograms(c, programs, show, minimize, &cfg)
 			}
 			t := tally{show: show, out: c.OutOrStdout(), groups: map[string]int{}}
 			cfg.Mismatch = t.add
@@ -82,6 +81,7 @@ func newConformance() *cobra.Command {
 	f.StringSliceVar(&cfg.Only, "only", nil, "only these mnemonics or CPUID features, as /proc/cpuinfo spells them")
 	f.IntVar(&cfg.Workers, "workers", runtime.NumCPU(), "how many to run at a time")
 	f.IntVar(&programs, "programs", 0, "compare software processors on so many programs instead")
+	f.BoolVar(&minimize, "minimize", false, "leave out of a program that comes out different what does not matter, and list it")
 	f.StringVar(&mode, "mode", mode, "64, 32 (compatibility mode), or all")
 	f.StringVar(&subject, "subject", subject, "what to compare, one or more of "+subjectNames())
 	f.IntVar(&show, "show", show, "how many cases to show in full of each kind of difference")
@@ -90,14 +90,17 @@ func newConformance() *cobra.Command {
 }
 
 // comparePrograms compares the interpreter with the other subjects on programs.
-func comparePrograms(c *cobra.Command, n, show int, from *conformance.Config) error {
+func comparePrograms(c *cobra.Command, n, show int, minimize bool, from *conformance.Config) error {
 	out := c.OutOrStdout()
 	shown := 0
-	cfg := program.Config{Seed: from.Seed, Programs: n, MaxMismatches: from.MaxMismatches,
+	cfg := program.Config{Seed: from.Seed, Programs: n, MaxMismatches: from.MaxMismatches, Minimize: minimize,
 		Reference: program.Subject{Name: "interp", New: newInterp},
 		Mismatch: func(m *program.Mismatch) {
 			if shown++; shown <= show {
 				fmt.Fprintln(out, m)
+				if minimize {
+					fmt.Fprintln(out, m.Program.Listing())
+				}
 			} else {
 				fmt.Fprintf(out, "program %d on %s\n", m.Program.Seed, m.Subject)
 			}

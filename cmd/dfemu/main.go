@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"dfemu/machine"
 )
 
 func main() {
@@ -33,14 +35,13 @@ func newRoot() *cobra.Command {
 			"in a Q35-like PC, on KVM or on processors in software.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
-	root.AddCommand(newBoot(), newMan(root))
-	root.AddCommand(newConformance())
+	root.AddCommand(newBoot(), newPerf(), newCtl(), newBench(), newConformance(), newMan(root))
 	return root
 }
 
@@ -64,7 +65,8 @@ func exitStatus(err error) int {
 	}
 	fmt.Fprintln(os.Stderr, "dfemu:", err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	var file *machine.FileError
+	if errors.As(err, &usage) || errors.As(err, &file) {
 		return statusUsage
 	}
 	return statusHost

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
+	"dfemu/devices/block"
 	"dfemu/machine"
 )
 
@@ -34,54 +36,33 @@ func parseSize(s string) (uint64, error) {
 	return n << shift, nil
 }
 
+// checkMemory refuses sizes of memory that no machine has.
+func checkMemory(n uint64) error {
+	if n < machine.MinMemory || n > machine.MaxMemory {
+		return fmt.Errorf("must be %dM to %dG", machine.MinMemory>>20, uint64(machine.MaxMemory)>>30)
+	}
+	return nil
+}
+
+// checkCPUs refuses numbers of processors that no machine has.
+func checkCPUs(n int) error {
+	if n < 1 || n > machine.MaxCPUs {
+		return fmt.Errorf("must be 1 to %d", machine.MaxCPUs)
+	}
+	return nil
+}
+
 // parseDisk reads FILE[,opt[=value]…]. A comma in the name is written twice.
 func parseDisk(s string) (machine.Disk, error) {
-	var d machine.Disk
-	parts := strings.Split(strings.ReplaceAll(s, ",,", "\x00"), ",")
-	for i := range parts {
-		parts[i] = strings.ReplaceAll(parts[i], "\x00", ",")
+	o, err := block.ParseDisk(s)
+	if err != nil {
+		return machine.Disk{}, err
 	}
-	d.File = parts[0]
-	if d.File == "" {
-		return d, errors.New("names no file")
+	if names := machine.DiskInterfaces(); o.Interface != "" && !slices.Contains(names, o.Interface) {
+		return machine.Disk{}, fmt.Errorf("if=%s: must be one of %s", o.Interface, strings.Join(names, ", "))
 	}
-	for _, opt := range parts[1:] {
-		key, value, has := strings.Cut(opt, "=")
-		flag := func() (bool, error) {
-			switch {
-			case !has, value == "on":
-				return true, nil
-			case value == "off":
-				return false, nil
-			}
-			return false, fmt.Errorf("option %s is on or off, not %q", key, value)
-		}
-		var err error
-		switch key {
-		case "if":
-			if value != "virtio" {
-				err = fmt.Errorf("if=%s: must be virtio", value)
-			}
-			d.If = value
-		case "serial":
-			d.Serial = value
-			if len(value) > 20 {
-				err = fmt.Errorf("serial=%s: at most 20 characters", value)
-			}
-		case "ro":
-			d.ReadOnly, err = flag()
-		case "snapshot":
-			d.Snapshot, err = flag()
-		case "format":
-			if value != "raw" {
-				err = fmt.Errorf("format=%s: must be raw", value)
-			}
-		default:
-			err = fmt.Errorf("unknown option %q (known: if, serial, ro, snapshot, format)", key)
-		}
-		if err != nil {
-			return d, err
-		}
+	if len(o.Serial) > 20 {
+		return machine.Disk{}, fmt.Errorf("serial=%s: at most 20 characters", o.Serial)
 	}
-	return d, nil
+	return machine.Disk{File: o.File, If: o.Interface, Serial: o.Serial, ReadOnly: o.ReadOnly, Snapshot: o.Snapshot, Store: o}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,22 +19,37 @@ import (
 // connect opens the other ends of the serial ports and of the debug console.
 // The closers are to be closed also when there is an error.
 func (f *bootFlags) connect(cfg *machine.Config, con *console) (closers []io.Closer, err error) {
-	specs := f.serial
-	if len(specs) == 0 {
-		specs = []string{"stdio"}
+	ports := f.serial
+	if len(ports) == 0 {
+		ports = []string{"stdio"}
+		if slices.Contains(f.consoles, "stdio") {
+			ports = nil
+		}
 	}
-	if len(specs) > len(cfg.Serial) {
-		return nil, usageError{fmt.Errorf("--serial: %d given, the machine has %d ports", len(specs), len(cfg.Serial))}
+	if len(ports) > len(cfg.Serial) {
+		return nil, usageError{fmt.Errorf("--serial: %d given, the machine has %d ports", len(ports), len(cfg.Serial))}
 	}
-	for i, spec := range specs {
+	open := func(flag, spec string) (machine.Serial, error) {
 		end, closer, err := openSerial(spec, con)
 		if closer != nil {
 			closers = append(closers, closer)
 		}
 		if err != nil {
-			return closers, fmt.Errorf("--serial %s: %w", spec, err)
+			err = fmt.Errorf("%s %s: %w", flag, spec, err)
 		}
-		cfg.Serial[i] = end
+		return end, err
+	}
+	for i, spec := range ports {
+		if cfg.Serial[i], err = open("--serial", spec); err != nil {
+			return closers, err
+		}
+	}
+	for _, spec := range f.consoles {
+		end, err := open("--virtio-console", spec)
+		if err != nil {
+			return closers, err
+		}
+		cfg.Consoles = append(cfg.Consoles, end)
 	}
 	switch f.debugcon {
 	case "":
@@ -78,28 +94,35 @@ func openSerial(spec string, con *console) (machine.Serial, io.Closer, error) {
 
 // openPTY makes a pseudo-terminal and says where its other end is.
 func openPTY() (machine.Serial, io.Closer, error) {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	master, slave, err := newPTY()
 	if err != nil {
 		return machine.Serial{}, nil, err
+	}
+	both := multiCloser{master, slave}
+	if _, err := term.MakeRaw(int(slave.Fd())); err != nil {
+		return machine.Serial{}, both, err
+	}
+	fmt.Fprintf(os.Stderr, "dfemu: serial port at %s\r\n", slave.Name())
+	return machine.Serial{In: master, Out: master}, both, nil
+}
+
+// newPTY makes a pseudo-terminal. As long as its other end, slave, is open,
+// reading from master does not fail because nobody is connected.
+func newPTY() (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
 	}
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
 	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
 	if err != nil {
-		return machine.Serial{}, master, fmt.Errorf("set up the pseudo-terminal: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("set up the pseudo-terminal: %w", err), master.Close())
 	}
-	name := fmt.Sprintf("/dev/pts/%d", n)
-	// Holding the other end open keeps reads from failing while nobody is connected.
-	slave, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return machine.Serial{}, master, err
-	}
-	if _, err := term.MakeRaw(int(slave.Fd())); err != nil {
-		return machine.Serial{}, multiCloser{master, slave}, err
-	}
-	fmt.Fprintf(os.Stderr, "dfemu: serial port at %s\r\n", name)
-	return machine.Serial{In: master, Out: master}, multiCloser{master, slave}, nil
+	return master, slave, nil
 }
 
 type multiCloser []io.Closer

@@ -5,7 +5,7 @@ import "dfemu/machine"
 // Exit statuses. Those that the guest chooses through isa-debug-exit are odd;
 // all others but 0 are even.
 const (
-	statusUsage    = 2   // bad usage: flags, missing files
+	statusUsage    = 2   // bad usage: flags, missing or unusable files
 	statusHost     = 4   // the host failed
 	statusPanic    = 6   // the guest panicked
 	statusTriple   = 8   // triple fault, with --no-reboot

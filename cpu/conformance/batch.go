@@ -127,8 +127,8 @@ func (b *batch) compare(s *subject, c *Case, want, got *Result) error {
 	first := *want
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(compare(c, &again[0], &first, nil)) > 0 {
-		b.rep.Unstable++
+	if d := compare(c, &again[0], &first, nil); len(d) > 0 {
+		b.rep.Unstable[(&Mismatch{Subject: "host", Case: c, Diffs: d}).Summary()]++
 		return nil
 	}
 	b.rep.Mismatches++

@@ -104,20 +104,20 @@ func (g *generator) prepare() {
 	case x86.LFS, x86.LGS, x86.LSS, x86.LDS, x86.LES:
 		g.pokeInt(c.Operand+uint64(f.OpSize), uint64(pick(r, selectors)), 2)
 	case x86.JMPFAR, x86.CALLFAR:
+		if !g.addresses(x86.RSP) {
+			gpr[x86.RSP] = g.stack(true)
+			g.lowStack()
+		}
 		if g.isMem(0) {
 			g.pokeInt(c.Operand, g.codeAddress(), int(f.OpSize))
 			sel := pick(r, selectors)
-			if sel&^3 == selCode32&^3 && g.addresses(x86.RSP) && gpr[x86.RSP]>>32 != 0 {
-				sel = selCode64 // what it makes of RSP is not defined
+			if sp := gpr[x86.RSP]; sel&^3 == selCode32&^3 && (sp>>32 != 0 || sp < 16) {
+				sel = selCode64 // the stack as it is before or after the change of mode: that is not defined
 			}
 			g.pokeInt(c.Operand+uint64(f.OpSize), uint64(sel), 2)
 		} else {
 			g.choice.Args[0].Imm = int64(g.codeAddress() & (1<<(8*f.OpSize) - 1))
 			g.choice.Args[0].Reg = pick(r, selectors)
-		}
-		if !g.addresses(x86.RSP) {
-			gpr[x86.RSP] = g.stack(true)
-			g.lowStack()
 		}
 	case x86.JMP, x86.CALL:
 		if k := c.Inst.Args[0].Kind; k == x86.KindReg || k == x86.KindMem {

@@ -93,8 +93,8 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "subjects    %s\n", strings.Join(r.Subjects, ", "))
 	fmt.Fprintf(&b, "cases       %d, of which %d fault, and %d have a second instruction that tests the flags\n", r.Cases, r.Faults, r.Tails)
 	fmt.Fprintf(&b, "mismatches  %d\n", r.Mismatches)
-	if r.Unstable > 0 {
-		fmt.Fprintf(&b, "unstable    %d (the host came to two different results)\n", r.Unstable)
+	for _, what := range slices.Sorted(maps.Keys(r.Unstable)) {
+		fmt.Fprintf(&b, "unstable    %d cases, the host having come to two different results: %s\n", r.Unstable[what], what)
 	}
 	rate := float64(r.Cases) / r.Elapsed.Seconds()
 	fmt.Fprintf(&b, "elapsed     %.1f s, %.0f cases a second\n", r.Elapsed.Seconds(), rate)

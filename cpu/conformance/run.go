@@ -65,7 +65,8 @@ type Report struct {
 	Faults     uint64 // those in which the instruction raised an exception
 	Tails      uint64 // those in which a second instruction tests the flags of the first
 	Mismatches int
-	Unstable   int // cases with two different results on the host itself
+	// Unstable counts the cases with two different results on the host itself, by what was different.
+	Unstable map[string]int
 	// Masked counts the cases in which something differed that the manuals
 	// leave open, by the reason.
 	Masked        map[string]uint64
@@ -85,7 +86,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if len(cfg.Modes) == 0 {
 		cfg.Modes = []x86.Mode{x86.Mode64, x86.Mode32}
 	}
-	rep := &Report{Excluded: map[string]int{}, ExcludedForms: map[string]int{}, Masked: map[string]uint64{}}
+	rep := &Report{Excluded: map[string]int{}, ExcludedForms: map[string]int{}, Masked: map[string]uint64{}, Unstable: map[string]int{}}
 	for _, s := range cfg.Subjects {
 		rep.Subjects = append(rep.Subjects, s.Name)
 	}

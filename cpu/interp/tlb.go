@@ -157,23 +157,6 @@ func store[T word](c *CPU, o *Op, v T) bool {
 	return storeAt(c, o, va, v)
 }
 
-// loadW reads o's memory operand for an instruction that will write it:
-// a fault is reported as one of the write, and once loadW succeeded the store cannot fault.
-func loadW[T word](c *CPU, o *Op) (T, bool) {
-	va, ok := c.address(o, int(sizeOf[T]()), accWrite)
-	if !ok {
-		return 0, false
-	}
-	e := &c.tlb[va>>12&(tlbSize-1)]
-	if e.w == (va+sizeOf[T]()-1)&pageMask|c.ctx {
-		return hostLoad[T](hostAt(e.host, va)), true
-	}
-	if !c.probe(o, va, int(sizeOf[T]()), accWrite) {
-		return 0, false
-	}
-	return loadAt[T](c, o, va)
-}
-
 // address returns the linear address of o's memory operand, of which n bytes
 // will be accessed. Outside 64-bit mode it checks the segment.
 func (c *CPU) address(o *Op, n int, acc access) (va uint64, ok bool) {

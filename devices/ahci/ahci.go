@@ -18,7 +18,7 @@ type Options struct {
 	Ports int // 1 to 32; 0 means 6, as the ICH9 has
 	Slots int // command slots of each port, 1 to 32; 0 means 32
 	// Workers is how many commands of one port are on their way to the store at
-	// a time, if the drive is slow enough for that to help; 0 means 8.
+	// a time, if the drive is slow enough for that to help; 0 means 16.
 	Workers int
 	// Speed is the fastest interface speed: 1 (1.5 Gb/s) to 3 (6 Gb/s); 0 means 3.
 	Speed int
@@ -72,7 +72,7 @@ func New(o Options) (*Device, error) {
 	}
 	def(&o.Ports, 6)
 	def(&o.Slots, 32)
-	def(&o.Workers, 8)
+	def(&o.Workers, 16)
 	def(&o.Speed, 3)
 	def(&o.MSIVectors, 1)
 	switch {
@@ -139,7 +139,7 @@ func (d *Device) describe() {
 	}
 	d.fn.AddPM()
 	// The SATA capability: an index-data pair at offset 16 of BAR4.
-	d.fn.AddCapability(0x12, []byte{0x10, 0, 4<<4 | 0x8, 0, 0, 0}[:6], nil)
+	d.fn.AddCapability(0x12, []byte{0x10, 0, 4<<4 | 0x8, 0, 0, 0}, nil)
 	// MAP says AHCI mode; PCS has a bit to enable each port and one that tells of
 	// a drive, which nobody relies on.
 	d.fn.Preset(0x90, 1, 0x40, 0)

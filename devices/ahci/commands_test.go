@@ -231,6 +231,8 @@ func TestQueueError(t *testing.T) {
 	h.issue(0, 1<<9)
 	h.until("error", func() bool { return h.pget(0, pIS)&(1<<30) != 0 })
 	close(gate)
+	h.dev.Pause() // the other one is done, and not reported
+	h.dev.Resume()
 	if sdb := h.bytes(rxAt(0)+0x58, 8); sdb[0] != 0xa1 || sdb[2]&1 == 0 || sdb[3] != 0x10 || h.u32(rxAt(0)+0x5c) != 0 {
 		t.Errorf("Set Device Bits FIS % x", sdb)
 	}

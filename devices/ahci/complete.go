@@ -35,6 +35,11 @@ func (p *port) finish(r *request) {
 		}
 		return
 	}
+	if p.fatal || s.fatal {
+		// After an error nothing more is reported; the guest asks for it again.
+		r.phase = phaseHung
+		return
+	}
 	if r.effect.Drop {
 		r.phase = phaseHung
 		if r.accepted {
@@ -170,6 +175,7 @@ func (p *port) postPlain(r *request, s *station, irq bool) {
 	if failed {
 		p.taskFileError(r, s, irq)
 	}
+	p.rest()
 }
 
 // overflow deals with a PRD table that describes less than the drive transfers
@@ -233,6 +239,7 @@ func (p *port) flush() {
 			break
 		}
 	}
+	p.rest()
 }
 
 // store copies a FIS into the received FIS structure, if reception is enabled.

@@ -183,7 +183,7 @@ func wild(t *testing.T, p []byte) {
 
 // TestRandomGuests are wild guests that know enough of the adapter to get far.
 func TestRandomGuests(t *testing.T) {
-	rounds := 150
+	rounds := 80
 	if n, err := strconv.Atoi(os.Getenv("AHCI_ROUNDS")); err == nil {
 		rounds = n
 	}

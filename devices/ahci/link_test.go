@@ -244,6 +244,14 @@ func TestSpinUpAndLinkPower(t *testing.T) {
 	if v := h.pget(0, pSSTS) >> 8; v != 1 {
 		t.Errorf("IPM %d after a command", v)
 	}
+	// Aggressive: to slumber, or only partial, when there is nothing to do.
+	for _, c := range []struct{ bits, want uint32 }{{1<<26 | 1<<27, 6}, {1 << 26, 2}, {0, 1}} {
+		h.pset(0, pCMD, h.pget(0, pCMD)&^(3<<26)|c.bits)
+		h.identify(0)
+		if v := h.pget(0, pSSTS) >> 8; v != c.want {
+			t.Errorf("PxCMD.ALPE and ASP %#x: IPM %d", c.bits, v)
+		}
+	}
 	h.pset(0, pSCTL, 0x310) // no partial, no slumber
 	h.pset(0, pCMD, h.pget(0, pCMD)|6<<28)
 	if v := h.pget(0, pSSTS) >> 8; v != 1 {

@@ -249,6 +249,21 @@ func (p *port) power(icc uint32) {
 	}
 }
 
+// rest is aggressive link power management: with nothing to do, the link enters the
+// state that PxCMD.ASP selects (section 8.3.1.3).
+func (p *port) rest() {
+	if p.cmd&cmdALPE == 0 || p.ipm != ipmActive || p.ci.Load()|p.sact.Load() != 0 {
+		return
+	}
+	state, bit := uint32(ipmPartial), uint32(1)
+	if p.cmd&cmdASP != 0 {
+		state, bit = ipmSlumber, 2
+	}
+	if p.sctl>>8&bit == 0 {
+		p.ipm = state
+	}
+}
+
 // wake brings the link to its active state.
 func (p *port) wake() {
 	if p.ipm > ipmActive {
@@ -328,6 +343,8 @@ func (p *port) issue(v uint32) {
 			p.violation("3.3.14", "PxCI bits %#x set for slots that do not exist", v&^p.d.slots)
 		case p.cmd&cmdST == 0 && v != 0:
 			p.violation("3.3.14", "PxCI written while ST is clear; the write is ignored")
+		case v != 0 && !p.d.fn.BusMaster():
+			p.violation("2.1.2", "PxCI written while Bus Master Enable is clear; nothing is fetched until it is set")
 		case v&(p.ci.Load()|p.taken) != 0:
 			p.violation("5.5.1", "command issued to the busy slots %#x", v&(p.ci.Load()|p.taken))
 		}

@@ -165,6 +165,10 @@ func TestStrict(t *testing.T) {
 		}},
 		{"no such slot", "3.3.14", "do not exist", ahci.Options{Slots: 4}, false, func(h *hba) { h.pset(0, pCI, 1<<5) }},
 		{"PxCI without ST", "3.3.14", "ST is clear", ahci.Options{}, true, func(h *hba) { h.pset(0, pCI, 1) }},
+		{"no bus master", "2.1.2", "Bus Master", ahci.Options{}, false, func(h *hba) {
+			h.dev.Function().WriteConfig(pci.RegCommand, 2, pci.CommandMemory)
+			h.pset(0, pCI, 1)
+		}},
 		{"PxSACT without ST", "3.3.13", "ST is clear", ahci.Options{}, true, func(h *hba) { h.pset(0, pSACT, 1) }},
 		{"tag busy", "3.3.13", "outstanding", ahci.Options{}, false, func(h *hba) { h.pset(0, pSACT, 1); h.pset(0, pSACT, 1) }},
 		{"queued without PxSACT", "5.5.1", "PxSACT", ahci.Options{}, false, func(h *hba) {

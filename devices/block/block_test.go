@@ -10,9 +10,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"dfemu/devices"
 	"dfemu/devices/block"
+	"dfemu/devices/devtest"
 )
 
 // image writes a file of n bytes of a pattern.
@@ -61,6 +63,18 @@ func stores(t testing.TB, n int) (map[string]devices.Block, []byte) {
 		"file":           open(t, other, block.FileOptions{}),
 	}
 	l["volatile"] = volatileOver(t, open(t, copyOf(t, name), block.FileOptions{}), block.VolatileOptions{Sector: 1024, Size: 1 << 20})
+	clock := devtest.NewClock(time.Unix(0, 0))
+	m2, err := block.NewMemory(bytes.Clone(content), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited, err := block.NewLimited(m2, block.Limits{}, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l["limited, delayed"], err = block.NewDelayed(limited, 0, clock); err != nil {
+		t.Fatal(err)
+	}
 	direct, _ := image(t, n)
 	if f, err := block.OpenFile(direct, block.FileOptions{Direct: true}); err == nil {
 		t.Cleanup(func() { f.Close() })
@@ -118,7 +132,11 @@ func TestStores(t *testing.T) {
 						p[j] = byte(i)
 					}
 					copy(model[off:], p)
-					_, err = s.WriteAt(p, off)
+					if r.IntN(4) == 0 {
+						_, err = block.WriteFUA(s, p, off)
+					} else {
+						_, err = s.WriteAt(p, off)
+					}
 				case 2:
 					clear(model[off : off+k])
 					err = s.WriteZeroes(off, k, r.IntN(2) == 0)
@@ -372,6 +390,55 @@ func TestOverlayConcurrently(t *testing.T) {
 	for i := range p {
 		if p[i] != byte(i/512%8+1) {
 			t.Fatalf("byte %d is %d", i, p[i])
+		}
+	}
+}
+
+// TestExtents checks that the extents of stores cover them, in order, and that
+// what they call zero is.
+func TestExtents(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "sparse")
+	if err := block.CreateRaw(name, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, name, block.FileOptions{})
+	for _, off := range []int64{0, 1 << 20, 3 << 20} {
+		if _, err := f.WriteAt(filled(65536, 1), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := memory(t, 4<<20)
+	cached := volatileOver(t, f, block.VolatileOptions{})
+	if _, err := cached.WriteAt(filled(512, 1), 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []devices.Block{f, m, volatileOver(t, f, block.VolatileOptions{}), cached} {
+		end, zero := int64(512), int64(0)
+		err := block.Extents(s, 512, 4<<20-512, func(e devices.Extent) bool {
+			if e.Off != end || e.Len <= 0 {
+				t.Fatalf("%T: extent %+v after %d", s, e, end)
+			}
+			p := make([]byte, e.Len)
+			if _, err := s.ReadAt(p, e.Off); err != nil || e.Zero && len(bytes.Trim(p, "\x00")) > 0 {
+				t.Errorf("%T: extent %+v is not zero (%v)", s, e, err)
+			}
+			if end += e.Len; e.Zero {
+				zero += e.Len
+			}
+			return true
+		})
+		if err != nil || end != 4<<20 {
+			t.Errorf("%T: extents end at %d (%v)", s, end, err)
+		}
+		if s == devices.Block(f) && zero < 3<<20 {
+			t.Errorf("only %d bytes are holes", zero)
+		}
+		n := 0
+		if err := block.Extents(s, 0, 4<<20, func(devices.Extent) bool { n++; return false }); err != nil || n != 1 {
+			t.Errorf("%T: went on %d times (%v)", s, n, err)
+		}
+		if block.Extents(s, 4<<20, 1, func(devices.Extent) bool { return true }) == nil {
+			t.Errorf("%T: extents outside", s)
 		}
 	}
 }

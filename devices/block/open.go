@@ -109,7 +109,11 @@ func (o *Options) wrap(b devices.Block, clock devices.Clock) (devices.Block, err
 		}
 		b = v
 	case o.Cache == CacheUnsafe:
-		b = unsafeFlush{forward{b}}
+		// A qcow2 image's flush, which it was told not to wait for, writes
+		// the tables: without it a crash of the monitor would lose all.
+		if _, ok := b.(*qcow2.Image); !ok {
+			b = unsafeFlush{forward{b}}
+		}
 	}
 	if o.IOPS != 0 || o.BPS != 0 {
 		l, err := NewLimited(b, Limits{IOPS: o.IOPS, BytesPerSecond: o.BPS, Burst: o.Burst}, clock)

@@ -277,3 +277,34 @@ func TestOpenOptions(t *testing.T) {
 		}
 	})
 }
+
+func TestImageFiles(t *testing.T) {
+	dir := t.TempDir()
+	raw, q := filepath.Join(dir, "r"), filepath.Join(dir, "q")
+	if err := block.CreateRaw(raw, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if err := block.CreateRaw(raw, 1<<20); !errors.Is(err, os.ErrExist) {
+		t.Error(err)
+	}
+	if err := block.CreateRaw(filepath.Join(dir, "x"), 1000); err == nil {
+		t.Error("1000 bytes")
+	}
+	if err := qcow2.Create(q, qcow2.CreateOptions{Size: 1 << 21}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		format block.Format
+		want   string
+		size   int64
+	}{{raw, "", "raw", 1 << 30}, {q, "", "qcow2", 1 << 21}, {q, "raw", "raw", 0}} {
+		i, err := block.ReadInfo(c.name, c.format)
+		if err != nil || i.Format != c.want || c.size != 0 && i.VirtualSize != c.size || i.ActualSize > 1<<20 {
+			t.Errorf("%s: %+v, %v", c.name, i, err)
+		}
+	}
+	if _, err := block.ReadInfo(raw, "qcow2"); err == nil {
+		t.Error("a raw image is described as qcow2")
+	}
+}

@@ -347,6 +347,21 @@ func (v *Volatile) flush() error {
 	return nil
 }
 
+// Extents implements devices.ExtentBlock. While there is something in the cache
+// nothing is known about any range.
+func (v *Volatile) Extents(off, n int64, f func(devices.Extent) bool) error {
+	if err := check("list extents of", "disk", off, n, v.size); err != nil {
+		return err
+	}
+	if v.Unflushed() == 0 {
+		return v.forward.Extents(off, n, f)
+	}
+	if n > 0 {
+		f(devices.Extent{Off: off, Len: n, Allocated: true})
+	}
+	return nil
+}
+
 // Close flushes and closes the store below.
 func (v *Volatile) Close() error {
 	err := v.Flush()

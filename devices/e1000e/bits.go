@@ -232,8 +232,6 @@ const (
 	eecdGNT    = 1 << 7
 	eecdPRES   = 1 << 8
 	eecdAutoRD = 1 << 9
-
-	ivarTxWB = 1 << 31
 )
 
 // Offsets of registers that are only storage but mean something.

@@ -116,8 +116,8 @@ func (d *Device) time() uint64 {
 // WriteRegister implements devices.Registers.
 func (d *Device) WriteRegister(r devices.Reg, v, _ uint64) {
 	if r.ID == regCTRL && uint32(v)&ctrlRST != 0 {
-		d.reset(false)
-		v &^= ctrlRST
+		d.reset(false) // and nothing else of what is written counts
+		return
 	}
 	if r.ID == regCTRLEXT && uint32(v)&ctrlExtEERST != 0 {
 		v &^= ctrlExtEERST
@@ -145,6 +145,7 @@ func (d *Device) writeRegister(r devices.Reg, v uint32) (kick, room bool) {
 			v &^= ctrlPHYRST
 			d.raise(causeLSC)
 		}
+		kick, room = true, true // the unit may be master again
 	case regEERD:
 		v = d.readNVM(v)
 	case regEEWR:

@@ -62,7 +62,7 @@ func (d *Device) sendBatch(q int) bool {
 	s := &d.sender
 	d.mu.Lock()
 	r := d.ringAt(0x3800, q)
-	on := d.get(0x400)&tctlEN != 0
+	on := d.get(0x400)&tctlEN != 0 && d.get(0)&ctrlMasterDisable == 0
 	up, vme, vet := d.up(), d.get(0)&ctrlVME != 0, uint16(d.get(offVET))
 	psp := d.get(0x400)&tctlPSP != 0
 	st := &d.s.Tx[q]

@@ -25,10 +25,12 @@ type inbox struct {
 	wg   sync.WaitGroup
 }
 
-// Bounds of what is kept for a device without room; more is lost.
+// Bounds of what is kept for a device without room; more is lost. The window of a TCP
+// connection fits in.
 const (
-	backlogFrames = 1024
+	backlogFrames = 8192
 	backlogBytes  = 8 << 20
+	drainBatch    = 64
 )
 
 func (b *inbox) init() {
@@ -129,17 +131,24 @@ func (b *inbox) drain() {
 		b.mu.Lock()
 		n := 0
 		for n < len(b.backlog) && !b.done {
-			l := b.backlog[n : n+1]
-			size := l[0].Len()
-			if l[0].Needs()&^b.accept != 0 {
-				// What it becomes may be too much: the rest is lost then.
-				l = b.soft.complete(&l[0], b.accept)
+			k := n
+			for k < len(b.backlog) && k < n+drainBatch && b.backlog[k].Needs()&^b.accept == 0 {
+				k++
 			}
-			if b.to.Receive(0, l) == 0 && len(l) > 0 {
+			took := 0
+			if k > n {
+				took = b.to.Receive(0, b.backlog[n:k])
+			} else if l := b.soft.complete(&b.backlog[n], b.accept); len(l) == 0 || b.to.Receive(0, l) != 0 {
+				// What it becomes may be too much: the rest is lost then.
+				k, took = n+1, 1
+			}
+			for range took {
+				b.bytes -= b.backlog[n].Len()
+				n++
+			}
+			if n < k || k == n && took == 0 {
 				break
 			}
-			b.bytes -= size
-			n++
 		}
 		b.backlog = slices.Delete(b.backlog, 0, n)
 		b.mu.Unlock()

@@ -10,6 +10,10 @@ import (
 // 65535 bytes behind its own fixed header.
 const maxFrame = 14 + 8 + 40 + 65535
 
+// maxSegments bounds the work that one frame makes. A TCP of today has segments of
+// 48 bytes at least, which makes 1366 of the longest packet.
+const maxSegments = 2048
+
 // A completer does in software what the next one on a frame's way cannot. It is
 // used by one goroutine at a time.
 type completer struct {
@@ -148,6 +152,9 @@ func (c *completer) segment(b []byte, o devices.Offload) []devices.Frame {
 	}
 	payload := b[l.header:]
 	count := (len(payload) + size - 1) / size
+	if count > maxSegments {
+		return nil
+	}
 	if need := count * l.header; cap(c.headers) < need {
 		c.headers = make([]byte, need)
 	}

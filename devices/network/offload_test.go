@@ -175,6 +175,12 @@ func TestSum(t *testing.T) {
 func TestNonsense(t *testing.T) {
 	b, o := packet(false, false, 0, make([]byte, 100), 0)
 	o.SegmentSize = 50
+	many, mo := packet(false, false, 0, make([]byte, maxSegments+1), 0)
+	mo.SegmentSize = 1
+	var c completer
+	if l := c.complete(&devices.Frame{Offload: mo, Pieces: [][]byte{many}}, 0); len(l) != 0 {
+		t.Errorf("%d segments of one frame", len(l))
+	}
 	for name, change := range map[string]func([]byte, *devices.Offload) []byte{
 		"no segment size":      func(b []byte, o *devices.Offload) []byte { o.SegmentSize = 0; return b },
 		"start outside":        func(b []byte, o *devices.Offload) []byte { o.ChecksumStart = 60000; return b },

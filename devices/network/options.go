@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -253,6 +254,16 @@ func ParseMAC(s string) ([6]byte, error) {
 		return [6]byte{}, fmt.Errorf("mac=%s: must be the address of a single station, with an even first byte", s)
 	}
 	return m, nil
+}
+
+// DefaultMAC is the address of network device n where the options give none: always
+// the same behind NAT, and a random one where other machines share the Ethernet.
+func DefaultMAC(kind string, n int) [6]byte {
+	m := [6]byte{0x52, 0x54, 0x00, 0x12, 0x34, 0x56 + byte(n)}
+	if kind != "user" {
+		rand.Read(m[3:]) // it never fails
+	}
+	return m
 }
 
 // ParseForward reads tcp|udp:[ADDR]:PORT-[GUEST]:PORT. Without an address the host's

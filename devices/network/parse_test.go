@@ -68,6 +68,16 @@ func TestParseNIC(t *testing.T) {
 	}
 }
 
+func TestDefaultMAC(t *testing.T) {
+	if DefaultMAC("user", 1) != [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x57} {
+		t.Errorf("% x", DefaultMAC("user", 1))
+	}
+	a, b := DefaultMAC("hub", 0), DefaultMAC("hub", 0)
+	if a == b || a[0] != 0x52 || b[0] != 0x52 {
+		t.Errorf("% x and % x", a, b)
+	}
+}
+
 func FuzzParseNIC(f *testing.F) {
 	f.Add("tap,model=e1000e,ifname=tap0,mac=52:54:00:12:34:56")
 	f.Add("user,hostfwd=tcp:[::1]:2222-10.0.2.15:22,net=10.1.0.0/16")

@@ -226,3 +226,48 @@ func BenchmarkTapSend(b *testing.B) {
 		}
 	})
 }
+
+func TestTapDescriptors(t *testing.T) {
+	inNamespace(t, func() {
+		first := openTap(t, "tap,ifname=dt4,queues=2,addr=10.9.0.1/24")
+		var fds []int
+		for _, q := range first.(*tap).queues {
+			q.control(func(fd int) error {
+				n, err := unix.Dup(fd)
+				fds = append(fds, n)
+				return err
+			})
+		}
+		first.Close()
+		n, err := Open(Options{Kind: "tap", FDs: fds}, Env{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if p := n.Properties(); p.Kind != "tap dt4" || p.Queues != 2 {
+			t.Errorf("%+v", p)
+		}
+		g := &guest{nic: newNIC(t, n, 0)}
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 9, 0, 1)})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		c.WriteToUDPAddrPort([]byte("x"), netip.MustParseAddrPort("10.9.0.2:77"))
+		g.answer()
+		g.take(isUDP(77))
+		n.Close()
+		f, err := os.CreateTemp(t.TempDir(), "x")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fd, _ := unix.Dup(int(f.Fd()))
+		if n, err := Open(Options{Kind: "tap", FDs: []int{fd}}, Env{}); err == nil {
+			n.Close()
+			t.Error("a file is a tap")
+		}
+		f.Close()
+	})
+}

@@ -29,7 +29,7 @@ type trunk struct {
 }
 
 // trunkRoom is how many bytes wait for a slow peer; more is lost.
-const trunkRoom = 4 << 20
+const trunkRoom = 8 << 20
 
 // start serves the connection until it ends.
 func (t *trunk) start() {
@@ -114,15 +114,9 @@ func (t *trunk) write() {
 
 // read passes the peer's frames on.
 func (t *trunk) read() error {
-	piece := make([][]byte, 1)
-	frame := make([]devices.Frame, 1)
-	pass := func(p []byte) {
-		piece[0] = p
-		frame[0] = devices.Frame{Pieces: piece}
-		t.hub.forward(t, frame)
-	}
-	b := make([]byte, maxFrame+1)
 	if t.gram {
+		b := make([]byte, maxFrame+1)
+		piece := make([][]byte, 1)
 		for {
 			n, err := t.conn.Read(b)
 			if err != nil {
@@ -131,17 +125,43 @@ func (t *trunk) read() error {
 				}
 				return err
 			}
-			pass(b[:n])
+			piece[0] = b[:n]
+			t.hub.forward(t, []devices.Frame{{Pieces: piece}})
 		}
 	}
-	r := bufio.NewReaderSize(t.conn, 256<<10)
+	r := bufio.NewReaderSize(t.conn, trunkArena)
+	arena := make([]byte, trunkArena+maxFrame)
+	pieces := make([][]byte, trunkBatch)
+	frames := make([]devices.Frame, trunkBatch)
 	for {
-		p, err := readFrame(r, b)
-		if err != nil {
-			return err
+		// The first frame is waited for; those that are there already go with it.
+		at, n := 0, 0
+		for n < trunkBatch && at < trunkArena && (n == 0 || buffered(r)) {
+			p, err := readFrame(r, arena[at:])
+			if err != nil {
+				return err
+			}
+			pieces[n] = p
+			frames[n] = devices.Frame{Pieces: pieces[n : n+1 : n+1]}
+			at += len(p)
+			n++
 		}
-		pass(p)
+		t.hub.forward(t, frames[:n])
 	}
+}
+
+const (
+	trunkArena = 256 << 10
+	trunkBatch = 64
+)
+
+// buffered tells whether a whole frame has arrived.
+func buffered(r *bufio.Reader) bool {
+	if r.Buffered() < 4 {
+		return false
+	}
+	h, err := r.Peek(4)
+	return err == nil && uint64(r.Buffered()) >= 4+uint64(binary.BigEndian.Uint32(h))
 }
 
 // refused tells whether an error means only that the peer's port is not open yet.

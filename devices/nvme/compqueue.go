@@ -87,8 +87,7 @@ func (q *compQueue) place(c completion) {
 	}
 	if len(q.backlog) > 0 || q.next(q.tail) == q.head {
 		q.backlog = append(q.backlog, c)
-		q.full.Store(int32(len(q.backlog)))
-		q.armShadow()
+		q.refill()
 		return
 	}
 	q.store(c)
@@ -181,8 +180,24 @@ func (q *compQueue) expired() {
 
 // interrupt signals the queue's vector.
 func (q *compQueue) interrupt() {
-	if q.ien {
-		q.d.raise(q.vector)
+	if !q.ien {
+		return
+	}
+	if q.d.shadow.Load() != nil {
+		q.mu.Lock()
+		q.watchHead()
+		q.mu.Unlock()
+	}
+	q.d.raise(q.vector)
+}
+
+// watchHead asks for the doorbell where the pin is used: it falls when the driver
+// has consumed everything. The caller holds mu.
+func (q *compQueue) watchHead() {
+	for q.d.shadow.Load() != nil && q.busy.Load() && q.d.pinMode() {
+		if q.armShadow(); !q.loadShadow() {
+			break
+		}
 	}
 }
 
@@ -193,6 +208,7 @@ func (q *compQueue) setHead(v uint32) bool {
 	ok := q.moveHead(v)
 	drained := ok && len(q.backlog) > 0 && q.refill()
 	more := q.unsent > 0
+	q.watchHead()
 	q.mu.Unlock()
 	if drained || more {
 		q.notify()
@@ -220,13 +236,19 @@ func (q *compQueue) moveHead(v uint32) bool {
 // whether commands may be taken again. The caller holds mu.
 func (q *compQueue) refill() bool {
 	n := 0
-	for n < len(q.backlog) && q.next(q.tail) != q.head {
+	for n < len(q.backlog) {
+		if q.next(q.tail) == q.head {
+			// The driver may have moved a shadow head before it could see that the doorbell is wanted.
+			if q.armShadow(); !q.loadShadow() {
+				break
+			}
+			continue
+		}
 		q.store(q.backlog[n])
 		n++
 	}
 	q.backlog = append(q.backlog[:0], q.backlog[n:]...)
 	q.full.Store(int32(len(q.backlog)))
-	q.armShadow()
 	return n > 0
 }
 

@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -44,22 +45,23 @@ type Device struct {
 	errorCount atomic.Uint64
 	counters   counters
 
-	mu       sync.Mutex
-	idle     sync.Cond // changing fell to 0
-	changing int       // goroutines that disable or shut down
-	closed   bool
-	aqa      uint32
-	asq, acq uint64
-	cmbmsc   uint64
-	cmbErr   bool
-	feat     features
-	events   events
-	errors   errorLog
-	test     selfTest
-	telem    telemetry
-	changed  changedSpaces
-	notices  notices
-	staged   []byte // firmware image being downloaded
+	mu        sync.Mutex
+	idle      sync.Cond // changing fell to 0
+	changing  int       // goroutines that reset or shut down
+	resetting int       // of them resets: meanwhile nothing is enabled
+	closed    bool
+	aqa       uint32
+	asq, acq  uint64
+	cmbmsc    uint64
+	cmbErr    bool
+	feat      features
+	events    events
+	errors    errorLog
+	test      selfTest
+	telem     telemetry
+	changed   changedSpaces
+	notices   notices
+	staged    []byte // firmware image being downloaded
 }
 
 var _ interface {
@@ -73,7 +75,7 @@ var _ interface {
 // New returns a controller. It takes the stores over, also when it fails.
 func New(o Options) (*Device, error) {
 	if err := o.check(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, o.Sub.closeStores())
 	}
 	d := &Device{o: o, sub: o.Subsystem, vectors: o.Queues + 1}
 	d.idle.L = &d.mu

@@ -359,7 +359,13 @@ func (p *pair) poll() (cqe, bool) {
 
 func (p *pair) ack() {
 	if p.shadow != 0 {
-		nvme.Store32(p.d.bytes(p.shadow, pageSize), p.id*8+4, p.head)
+		b := p.d.bytes(p.shadow, pageSize)
+		old := nvme.Load32(b, p.id*8+4)
+		nvme.Store32(b, p.id*8+4, p.head)
+		ev := nvme.Load32(p.d.bytes(p.events, pageSize), p.id*8+4)
+		if uint16(p.head-ev-1) >= uint16(p.head-old) {
+			return
+		}
 	}
 	p.d.put(rDoorbells+uint64(p.id)*8+4, 4, uint64(p.head))
 }

@@ -20,9 +20,9 @@ func (d *Device) writeCC(v, mask uint32) {
 	}
 	switch {
 	case old&ccEN == 0 && now&ccEN != 0:
-		if d.changing > 0 && d.csts.Load()&cstsRDY != 0 {
-			d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "CC.EN is set to 1 while CSTS.RDY is still 1")
-			return // the goroutine that disables goes on to enable
+		if d.resetting > 0 {
+			d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "CC.EN is set to 1 before the reset under way is over (CSTS.RDY is %d)", d.csts.Load()&cstsRDY)
+			return // the one that resets goes on to enable
 		}
 		d.enable()
 	case old&ccEN != 0 && now&ccEN == 0:
@@ -79,13 +79,19 @@ func (d *Device) enable() {
 // falls when nothing of the controller touches memory any more. The caller holds mu.
 func (d *Device) disable() {
 	d.statef("disabled")
+	d.beginReset(func() { d.csts.And(^uint32(cstsRDY | cstsCFS | cstsSHST)) })
+}
+
+// beginReset stops everything, resets what a controller level reset resets, and
+// calls then with mu held, on a goroutine of its own. The caller holds mu.
+func (d *Device) beginReset(then func()) {
+	d.resetting++
 	d.begin(func() {
 		d.halt()
 		d.mu.Lock()
 		d.resetState()
-		d.csts.And(^uint32(cstsRDY | cstsCFS | cstsSHST))
-		again := d.cc.Load()&ccEN != 0
-		if again {
+		then()
+		if d.resetting--; d.resetting == 0 && d.cc.Load()&ccEN != 0 {
 			d.enable()
 		}
 		d.mu.Unlock()
@@ -109,7 +115,8 @@ func (d *Device) begin(f func()) {
 // halt stops all queues and waits for what is being executed. The caller does not
 // hold mu.
 func (d *Device) halt() {
-	for i := maxQueues - 1; i >= 0; i-- {
+	// The admin queue comes first: its commands may be making others.
+	for i := range d.sqs {
 		if q := d.sqs[i].Swap(nil); q != nil {
 			q.stop()
 		}
@@ -165,7 +172,8 @@ func (d *Device) Reset() {
 	for d.changing > 0 {
 		d.idle.Wait()
 	}
-	d.changing++ // nothing starts meanwhile that would be waited for
+	d.changing++
+	d.resetting++
 	running := d.csts.Load()&cstsRDY != 0
 	d.mu.Unlock()
 	d.halt()
@@ -176,10 +184,12 @@ func (d *Device) Reset() {
 	d.counters.cleanShutdown.Store(false)
 	d.counters.powerCycles.Add(1)
 	d.resetState()
+	d.cc.Store(0) // also what was written meanwhile
 	d.csts.Store(0)
 	d.aqa, d.asq, d.acq, d.cmbmsc, d.cmbErr = 0, 0, 0, 0, false
 	d.mem.window.Store(nil)
 	d.sub.activateFirmware(d)
+	d.resetting--
 	if d.changing--; d.changing == 0 {
 		d.idle.Broadcast()
 	}
@@ -195,14 +205,10 @@ func (d *Device) subsystemReset() {
 	defer d.mu.Unlock()
 	d.statef("NVM subsystem reset")
 	d.cc.Store(0)
-	d.begin(func() {
-		d.halt()
-		d.mu.Lock()
-		d.resetState()
+	d.beginReset(func() {
 		d.cmbmsc, d.cmbErr = 0, false
 		d.aqa, d.asq, d.acq = 0, 0, 0
 		d.mem.window.Store(nil)
 		d.csts.Store(cstsNSSRO)
-		d.mu.Unlock()
 	})
 }

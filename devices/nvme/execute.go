@@ -57,6 +57,7 @@ func (q *subQueue) perform(r *request) {
 
 // measure takes the time of a command into the average.
 func (q *subQueue) measure(ns int64) {
+	q.d.counters.busy.Add(ns)
 	old := q.cost.Load()
 	q.cost.Store(old + (ns-old)/4)
 }

@@ -63,12 +63,11 @@ func FuzzController(f *testing.F) {
 
 // monkey is a driver that does what its input says.
 type monkey struct {
-	d      *driver
-	in     []byte
-	tails  [6]uint32
-	heads  [6]uint32
-	paused bool
-	cid    uint16
+	d     *driver
+	in    []byte
+	tails [6]uint32
+	heads [6]uint32
+	cid   uint16
 }
 
 func (m *monkey) byte() byte {

@@ -56,10 +56,9 @@ func (d *Device) identity(b []byte, cns uint8, cntid uint16, csi uint8, nsid uin
 	case cnsSetController:
 		switch csi {
 		case csiNVM:
-			// Verify, Write Zeroes and Write Uncorrectable have no limit of their own; 256 ranges to deallocate.
-			le.PutUint16(b[2:], 0)
+			// Zeroes: Verify, Write Zeroes, Write Uncorrectable and Dataset Management have no limits of their own.
 		case csiZoned:
-			b[0] = 0 // ZASL: as MDTS
+			// Zero: Zone Append is limited by MDTS.
 		default:
 			return commandSetInvalid
 		}

@@ -3,7 +3,6 @@ package nvme_test
 import (
 	"bytes"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -129,7 +128,6 @@ func TestSubsystemReset(t *testing.T) {
 // gate is a store whose reads wait.
 type gate struct {
 	devices.Block
-	mu      sync.Mutex
 	entered chan struct{}
 	open    chan struct{}
 }
@@ -248,26 +246,42 @@ func TestSurpriseRemoval(t *testing.T) {
 	}
 }
 
-// TestFullCompletionQueue lets completions pile up until there is room.
+// TestFullCompletionQueue lets completions pile up until there is room, with
+// doorbells and with shadow doorbells.
 func TestFullCompletionQueue(t *testing.T) {
-	d := newDriver(t, nvme.Options{})
-	d.start(16)
-	p := &pair{d: d, id: 1, size: 64, sq: d.allocRing(64 * 64), cq: d.allocRing(64), phase: 1}
-	cq := &pair{d: d, id: 1, size: 4, cq: p.cq, phase: 1}
-	d.admin(sqe{op: 5, prp1: p.cq, dw: [6]uint32{1 | 3<<16, 3}})
-	d.admin(sqe{op: 1, prp1: p.sq, dw: [6]uint32{1 | 63<<16, 1 | 1<<16}})
-	seen := map[uint16]bool{}
-	for range 5 {
-		for range 60 {
-			p.add(sqe{op: 0, nsid: 1})
+	for _, mode := range []string{"msix", "intx"} {
+		for _, shadow := range []bool{false, true} {
+			d := newDriver(t, nvme.Options{})
+			d.program(mode)
+			d.start(16)
+			p := &pair{d: d, id: 1, size: 64, sq: d.allocRing(64 * 64), cq: d.allocRing(64), phase: 1}
+			cq := &pair{d: d, id: 1, size: 4, cq: p.cq, phase: 1}
+			if shadow {
+				p.shadow, p.events = d.allocRing(4096), d.allocRing(4096)
+				cq.shadow, cq.events = p.shadow, p.events
+				d.admin(sqe{op: 0x7c, prp1: p.shadow, prp2: p.events})
+			}
+			d.admin(sqe{op: 5, prp1: p.cq, dw: [6]uint32{1 | 3<<16, 3}})
+			d.admin(sqe{op: 1, prp1: p.sq, dw: [6]uint32{1 | 63<<16, 1 | 1<<16}})
+			seen := map[uint16]bool{}
+			for range 5 {
+				for range 60 {
+					p.add(sqe{op: 0, nsid: 1})
+				}
+				p.ring()
+				for range 60 {
+					seen[cq.reap().cid] = true
+				}
+			}
+			if len(seen) != 300 {
+				t.Errorf("%d of 300 completions", len(seen))
+			}
+			for end := time.Now().Add(patience); d.pin.Level(); runtime.Gosched() {
+				if time.Now().After(end) {
+					t.Fatalf("%s, shadow %v: the pin stays asserted", mode, shadow)
+				}
+			}
 		}
-		p.ring()
-		for range 60 {
-			seen[cq.reap().cid] = true
-		}
-	}
-	if len(seen) != 300 {
-		t.Errorf("%d of 300 completions", len(seen))
 	}
 }
 

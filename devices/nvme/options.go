@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"errors"
 	"fmt"
 
 	"dfemu/devices"
@@ -150,4 +151,18 @@ func (o *SubsystemOptions) check() error {
 		return fmt.Errorf("%d NVMe namespaces: must be 1 to %d", o.MaxNamespaces, maxSpaces)
 	}
 	return nil
+}
+
+// closeStores closes what the options would have handed over.
+func (o *SubsystemOptions) closeStores() error {
+	var errs []error
+	for i := range o.Namespaces {
+		if b := o.Namespaces[i].Store; b != nil {
+			errs = append(errs, b.Close())
+		}
+	}
+	if o.Pool != nil {
+		errs = append(errs, o.Pool.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -198,8 +198,23 @@ func TestFaults(t *testing.T) {
 		}
 		return d, p, w, d.transfer(2, 100, 8, d.alloc(4096), 4096)
 	}
-	quiet := func(t *testing.T, p *pair, cid uint16) {
+	// begun waits until the read submitted last has been dealt with, as far as it goes.
+	begun := func(t *testing.T, d *driver, w *watcher) {
 		t.Helper()
+		for end := time.Now().Add(patience); !w.has("command Read", "lba 100+"); runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatal("the read is not begun")
+			}
+		}
+		w.mu.Lock()
+		w.lines = nil
+		w.mu.Unlock()
+		d.dev.Pause()
+		d.dev.Resume()
+	}
+	quiet := func(t *testing.T, p *pair, w *watcher, cid uint16) {
+		t.Helper()
+		begun(t, p.d, w)
 		p.ok(sqe{op: 0, nsid: 1})
 		for _, c := range p.stash {
 			if c.cid == cid {
@@ -216,26 +231,29 @@ func TestFaults(t *testing.T) {
 		p.fails(c, 0x06)
 	})
 	t.Run("delay", func(t *testing.T) {
-		d, p, _, c := setup(t, devices.Effect{Delay: 1e6})
+		d, p, w, c := setup(t, devices.Effect{Delay: 1e6})
 		cid := p.submit(c)
-		quiet(t, p, cid)
+		quiet(t, p, w, cid)
 		d.clock.Advance(999_999)
-		quiet(t, p, cid)
+		p.ok(sqe{op: 0, nsid: 1})
+		if len(p.stash) != 0 {
+			t.Error("completed before its time")
+		}
 		d.clock.Advance(1)
 		if r := p.wait(cid); r.status != 0 || !bytes.Equal(d.bytes(c.prp1, 4096), content) {
 			t.Errorf("status %#x", r.status)
 		}
 	})
 	t.Run("delay and fail, aborted", func(t *testing.T) {
-		d, p, _, c := setup(t, devices.Effect{Delay: 1e6, Fail: true, Status: 0x280})
+		d, p, w, c := setup(t, devices.Effect{Delay: 1e6, Fail: true, Status: 0x280})
 		cid := p.submit(c)
-		quiet(t, p, cid)
+		quiet(t, p, w, cid)
 		d.clock.Advance(1e6)
 		if r := p.wait(cid); r.code != 0x280 {
 			t.Errorf("status %#x", r.code)
 		}
 		cid = p.submit(c)
-		quiet(t, p, cid)
+		quiet(t, p, w, cid)
 		if r := d.admin(sqe{op: 8, dw: [6]uint32{1 | uint32(cid)<<16}}); r.dw0 != 0 {
 			t.Error("not aborted")
 		}
@@ -246,7 +264,7 @@ func TestFaults(t *testing.T) {
 	t.Run("hang", func(t *testing.T) {
 		d, p, w, c := setup(t, devices.Effect{Hang: true})
 		cid := p.submit(c)
-		quiet(t, p, cid)
+		quiet(t, p, w, cid)
 		if r := d.admin(sqe{op: 8, dw: [6]uint32{1 | uint32(cid)<<16}}); r.dw0 != 1 {
 			t.Error("aborted")
 		}
@@ -257,8 +275,8 @@ func TestFaults(t *testing.T) {
 		d.boot().ok(c)
 	})
 	t.Run("drop", func(t *testing.T) {
-		d, p, _, c := setup(t, devices.Effect{Drop: true})
-		quiet(t, p, p.submit(c))
+		d, p, w, c := setup(t, devices.Effect{Drop: true})
+		quiet(t, p, w, p.submit(c))
 		if !bytes.Equal(d.bytes(c.prp1, 4096), content) {
 			t.Error("not executed")
 		}
@@ -270,10 +288,14 @@ func TestFaults(t *testing.T) {
 		p.wait(cid)
 	})
 	t.Run("hold", func(t *testing.T) {
-		_, p, _, c := setup(t, devices.Effect{Hold: 2})
+		d, p, w, c := setup(t, devices.Effect{Hold: 2})
 		cid := p.submit(c)
+		begun(t, d, w)
 		p.ok(sqe{op: 0, nsid: 1})
-		quiet(t, p, cid)
+		if len(p.stash) != 0 {
+			t.Error("posted after one other completion")
+		}
+		p.ok(sqe{op: 0, nsid: 1})
 		p.wait(cid)
 	})
 	t.Run("lost interrupt", func(t *testing.T) {

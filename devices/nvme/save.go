@@ -260,7 +260,7 @@ func (d *Device) checkSaved(s *saved) error {
 	if len(s.CMB) != len(d.mem.cmb) {
 		return fmt.Errorf("controller memory buffer of %d bytes, want %d", len(s.CMB), len(d.mem.cmb))
 	}
-	if s.CC>>7&0xf > maxMPS {
+	if len(s.SQs) > 0 && s.CC>>7&0xf > maxMPS {
 		return fmt.Errorf("CC is %#x", s.CC)
 	}
 	cqs := map[uint16]bool{}
@@ -268,7 +268,7 @@ func (d *Device) checkSaved(s *saved) error {
 		q := &s.CQs[i]
 		if int(q.ID) > d.o.Queues || cqs[q.ID] || q.Size < 2 || q.Size > 1<<16 || q.Head >= q.Size || q.Tail >= q.Size || q.Phase > 1 ||
 			int(q.Vector) >= d.vectors {
-			return fmt.Errorf("completion queue %d makes no sense", q.ID)
+			return fmt.Errorf("completion queue %d of %d entries (head %d, tail %d, vector %d) makes no sense", q.ID, q.Size, q.Head, q.Tail, q.Vector)
 		}
 		cqs[q.ID] = true
 	}
@@ -276,7 +276,7 @@ func (d *Device) checkSaved(s *saved) error {
 	for i := range s.SQs {
 		q := &s.SQs[i]
 		if int(q.ID) > d.o.Queues || sqs[q.ID] || !cqs[q.CQ] || q.Size < 2 || q.Size > 1<<16 || q.Head >= q.Size || q.Tail >= q.Size {
-			return fmt.Errorf("submission queue %d makes no sense", q.ID)
+			return fmt.Errorf("submission queue %d of %d entries (head %d, tail %d, completion queue %d) makes no sense", q.ID, q.Size, q.Head, q.Tail, q.CQ)
 		}
 		sqs[q.ID] = true
 		for _, r := range q.Requests {
@@ -335,6 +335,7 @@ func (d *Device) restoreQueues(s *saved) error {
 		q.mu.Unlock()
 		d.sqs[v.ID].Store(q)
 	}
+	d.updatePin()
 	return nil
 }
 

@@ -46,22 +46,29 @@ func (q *subQueue) armShadow() {
 	}
 }
 
-// loadShadow takes the head from memory. The caller holds mu.
-func (q *compQueue) loadShadow() {
+// loadShadow takes the head from memory and reports whether it moved. The caller
+// holds mu.
+func (q *compQueue) loadShadow() bool {
 	s := q.d.shadow.Load()
 	if s == nil || q.id == admin {
-		return
+		return false
 	}
-	if v := load32(s.doorbells, int(q.id)*8+4); v != q.head && !q.moveHead(v) {
+	v := load32(s.doorbells, int(q.id)*8+4)
+	if v == q.head {
+		return false
+	}
+	if !q.moveHead(v) {
 		q.d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the shadow head of completion queue %d is %d, beyond what was posted", q.id, v)
+		return false
 	}
+	return true
 }
 
-// armShadow asks the driver to write the doorbell when it consumes entries: while
-// completions wait for room. The caller holds mu.
+// armShadow asks the driver to write the doorbell when it next consumes entries.
+// The caller holds mu.
 func (q *compQueue) armShadow() {
 	s := q.d.shadow.Load()
-	if s == nil || q.id == admin || len(q.backlog) == 0 && !q.d.pinMode() || !q.d.fn.BusMaster() {
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
 		return
 	}
 	at := int(q.id)*8 + 4

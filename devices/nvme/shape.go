@@ -57,7 +57,7 @@ func (s *shape) parse(e *entry, n uint64, write bool) status {
 		return success
 	}
 	prp1, prp2 := e.prp1, e.prp2
-	if s.flop && (e.psdt != 0 || prp2 == 0 || n <= s.page) {
+	if s.flop && !s.usesTable(e, n) {
 		// There is no table in memory: the entry itself is the table.
 		s.flop = false
 		prp1 ^= 1 << (s.flip % 40)
@@ -70,6 +70,14 @@ func (s *shape) parse(e *entry, n uint64, write bool) status {
 	}
 	s.d.strictf(s.queue, "NVMe base 2.0, figure 87", "PSDT of 11b is reserved")
 	return invalidField
+}
+
+// usesTable tells whether the data pointer of e leads to a list or a segment.
+func (s *shape) usesTable(e *entry, n uint64) bool {
+	if e.psdt == 0 {
+		return n > 2*s.page-e.prp1&(s.page-1)
+	}
+	return e.prp2>>60 >= sglSegment
 }
 
 func (s *shape) prps(prp1, prp2, n uint64) status {

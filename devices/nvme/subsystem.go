@@ -272,6 +272,23 @@ func (s *Subsystem) powerLoss() error {
 	return errors.Join(errs...)
 }
 
+// Resized takes over the size that the store of a static namespace has got, and
+// tells the guest. Zoned namespaces and those of the pool keep theirs.
+func (s *Subsystem) Resized(nsid uint32) error {
+	ns := s.space(nsid)
+	if ns == nil || ns.entry != nil || ns.zones != nil {
+		return fmt.Errorf("NVMe namespace %d cannot change its size: it is not a static one without zones", nsid)
+	}
+	ns.guard.Lock()
+	s.mu.Lock()
+	ns.bytes = ns.store.Size()
+	s.mu.Unlock()
+	ns.setFormat(ns.geometry().lbaf)
+	ns.guard.Unlock()
+	s.changed(nsid, nil)
+	return nil
+}
+
 // Close closes the stores. Controllers are closed before.
 func (s *Subsystem) Close() error {
 	s.wipe.wg.Wait()
@@ -287,13 +304,6 @@ func (s *Subsystem) Close() error {
 			errs = append(errs, ns.zones.persist(ns))
 		}
 	}
-	for i := range s.o.Namespaces {
-		if b := s.o.Namespaces[i].Store; b != nil {
-			errs = append(errs, b.Close())
-		}
-	}
-	if s.o.Pool != nil {
-		errs = append(errs, s.o.Pool.Close())
-	}
+	errs = append(errs, s.o.closeStores())
 	return errors.Join(errs...)
 }

@@ -94,7 +94,7 @@ func TestDetach(t *testing.T) {
 		t.Errorf("used index %d after a duplicate completion, want 2", got)
 	}
 	d.Start(0)
-	q = d.Queue(0, 16)
+	d.Queue(0, 16)
 	d.Go()
 	if dq.Attach(b) != nil {
 		t.Error("attached after reset")

@@ -31,7 +31,9 @@ func Decompress(p []byte, limit uint64) ([]byte, error) {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
 		r.Multistream(false)
-		return readAll("gzip", r, limit)
+		// The file ends with the size of its contents.
+		size := uint64(binary.LittleEndian.Uint32(p[len(p)-4:]))
+		return readAll("gzip", r, limit, size)
 	case has("\xfd7zXZ\x00"):
 		return unxz(p, limit)
 	case has("\x28\xb5\x2f\xfd"):
@@ -39,7 +41,7 @@ func Decompress(p []byte, limit uint64) ([]byte, error) {
 	case has("\x02\x21\x4c\x18"):
 		return unlz4(p, limit)
 	case has("BZh"):
-		return readAll("bzip2", bzip2.NewReader(bytes.NewReader(p)), limit)
+		return readAll("bzip2", bzip2.NewReader(bytes.NewReader(p)), limit, limit)
 	case has("\x5d\x00\x00"):
 		return unlzma(p, limit)
 	case has(lzopMagic):
@@ -52,10 +54,12 @@ func overLimit(limit uint64) error {
 	return fmt.Errorf("contents are over the limit of %d bytes", limit)
 }
 
-// readAll reads to the end, but no more than limit bytes.
-func readAll(name string, r io.Reader, limit uint64) ([]byte, error) {
+// readAll reads to the end, but no more than limit bytes. Room for size bytes is
+// made at once.
+func readAll(name string, r io.Reader, limit, size uint64) ([]byte, error) {
 	var b bytes.Buffer
-	n, err := io.Copy(&b, io.LimitReader(r, int64(limit)+1))
+	b.Grow(int(min(size, limit, maxPayload)) + bytes.MinRead)
+	n, err := b.ReadFrom(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -103,8 +107,9 @@ const lz4Block = 8 << 20
 // unlz4 reads the legacy frame: blocks with their packed size before them.
 func unlz4(p []byte, limit uint64) ([]byte, error) {
 	p = p[4:]
-	var out []byte
-	block := make([]byte, min(limit+1, lz4Block))
+	// A block is unpacked into what is left of the room, and a byte more than
+	// the limit shows that there is more.
+	out := make([]byte, 0, min(limit, maxPayload)+1)
 	for len(p) > 0 {
 		if len(p) < 4 {
 			return nil, fmt.Errorf("lz4: truncated block size")
@@ -114,14 +119,18 @@ func unlz4(p []byte, limit uint64) ([]byte, error) {
 		if uint64(n) > uint64(len(p)) {
 			return nil, fmt.Errorf("lz4: block of %d bytes, %d are left", n, len(p))
 		}
-		m, err := lz4.UncompressBlock(p[:n], block)
-		if err != nil {
+		room := out[len(out):min(len(out)+lz4Block, cap(out))]
+		m, err := lz4.UncompressBlock(p[:n], room)
+		switch {
+		case err != nil && len(room) < lz4Block:
+			return nil, fmt.Errorf("lz4: %w, or %w", err, overLimit(limit))
+		case err != nil:
 			return nil, fmt.Errorf("lz4: %w", err)
 		}
-		if uint64(len(out))+uint64(m) > limit {
+		out = out[:len(out)+m]
+		if uint64(len(out)) > limit {
 			return nil, fmt.Errorf("lz4: %w", overLimit(limit))
 		}
-		out = append(out, block[:m]...)
 		p = p[n:]
 	}
 	return out, nil
@@ -150,5 +159,5 @@ func unlzma(p []byte, limit uint64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lzma: %w", err)
 	}
-	return readAll("lzma", r, limit)
+	return readAll("lzma", r, limit, limit)
 }

@@ -214,6 +214,17 @@ func (f *elfFile) physical(entry uint64) (uint64, error) {
 	return 0, fmt.Errorf("boot: ELF entry point %#x is in no segment", entry)
 }
 
+// mode is the processor mode in which the file is entered at a physical address.
+func (f *elfFile) mode(entry uint64) (Mode, error) {
+	switch {
+	case f.is64:
+		return Long, nil
+	case entry > 0xffffffff:
+		return 0, fmt.Errorf("boot: 32-bit ELF entry point %#x is over 4 GiB", entry)
+	}
+	return Protected, nil
+}
+
 // plainELF enters an ELF file at e_entry, a 64-bit one in 64-bit mode.
 func (l *loader) plainELF(image []byte) (Entry, error) {
 	f, err := parseELF(image)
@@ -224,15 +235,12 @@ func (l *loader) plainELF(image []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := l.loadELF(f); err != nil {
+	mode, err := f.mode(entry)
+	if err != nil {
 		return Entry{}, err
 	}
-	mode := Protected
-	if f.is64 {
-		mode = Long
-	}
-	if mode == Protected && entry > 0xffffffff {
-		return Entry{}, fmt.Errorf("boot: 32-bit ELF entry point %#x is over 4 GiB", entry)
+	if err := l.loadELF(f); err != nil {
+		return Entry{}, err
 	}
 	return l.flatEntry(mode, entry)
 }

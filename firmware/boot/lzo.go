@@ -67,7 +67,7 @@ func unlzop(p []byte, limit uint64) ([]byte, error) {
 	}
 	f.take(uint64(f.u8())) // name
 	f.u32()                // checksum
-	var out []byte
+	out := make([]byte, 0, min(limit, maxPayload))
 	for {
 		size := f.u32()
 		if f.short {

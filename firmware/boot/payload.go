@@ -85,23 +85,6 @@ func LoadPayload(image []byte, opt Options, mem Memory) (Entry, error) {
 	return l.vmlinux(h, vmlinux)
 }
 
-// LoadVMLinux is LoadPayload with the payload already unpacked by [Payload],
-// so that several machines may share it.
-func LoadVMLinux(image, vmlinux []byte, opt Options, mem Memory) (Entry, error) {
-	l, err := newLoader(opt, mem)
-	if err != nil {
-		return Entry{}, err
-	}
-	if err := l.needLow(); err != nil {
-		return Entry{}, err
-	}
-	h, err := parseHeader(image)
-	if err != nil {
-		return Entry{}, err
-	}
-	return l.vmlinux(h, vmlinux)
-}
-
 func (l *loader) vmlinux(h *header, vmlinux []byte) (Entry, error) {
 	f, err := parseELF(vmlinux)
 	if err != nil {
@@ -111,15 +94,12 @@ func (l *loader) vmlinux(h *header, vmlinux []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := l.loadELF(f); err != nil {
+	mode, err := f.mode(entry)
+	if err != nil {
 		return Entry{}, err
 	}
-	mode := Protected
-	if f.is64 {
-		mode = Long
-	}
-	if mode == Protected && entry > 0xffffffff {
-		return Entry{}, fmt.Errorf("boot: 32-bit Linux entry point %#x is over 4 GiB", entry)
+	if err := l.loadELF(f); err != nil {
+		return Entry{}, err
 	}
 	// The kernel takes memory behind its last segment before it looks at the
 	// map, as much as init_size tells from its start.

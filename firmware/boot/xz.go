@@ -146,7 +146,7 @@ func xzBlock(p []byte, check byte, limit uint64) (out, rest []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if out, err = readAll("lzma2", r, limit); err != nil {
+	if out, err = readAll("lzma2", r, limit, limit); err != nil {
 		return nil, nil, err
 	}
 	if x86 {

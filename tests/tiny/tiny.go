@@ -159,3 +159,17 @@ func CountResets(limit uint8) []byte {
 	}
 	return image(program(code, out8(reset, 6)), nil)
 }
+
+// LA57 leaves through isa-debug-exit with 1 if the processor announces 5-level
+// paging, else with 0.
+func LA57() []byte {
+	return image(program([]byte{
+		0x66, 0xb8, 7, 0, 0, 0, // mov eax, 7
+		0x66, 0x31, 0xc9, // xor ecx, ecx
+		0x0f, 0xa2, // cpuid
+		0x66, 0xc1, 0xe9, 16, // shr ecx, 16
+		0x88, 0xc8, // mov al, cl
+		0x24, 1, // and al, 1
+		0xe6, exit, // out exit, al
+	}), nil)
+}

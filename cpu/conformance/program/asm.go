@@ -25,6 +25,7 @@ type asm struct {
 	labels []int // offset, or -1
 	fixups []fixup
 	rows   map[x86.Op][]*x86.Enc
+	words  []int // offsets of eight bytes that are not code
 	err    error
 }
 
@@ -225,6 +226,7 @@ func (a *asm) memory(l label, add int64, tail int) {
 // word appends the address of a label as eight bytes.
 func (a *asm) word(l label) {
 	a.fixups = append(a.fixups, fixup{at: len(a.out), to: l})
+	a.words = append(a.words, len(a.out))
 	a.out = append(a.out, make([]byte, 8)...)
 }
 

@@ -8,7 +8,7 @@
 // that mend or skip, device accesses and interrupts, at CPL 0 or CPL 3 of long mode. It ends by
 // itself. Its final state, its memory and what it did to the bus must be the same on every processor.
 //
-// A reader starts at Compare (compare.go). generate.go and the gen*.go files
+// A reader starts at Compare (compare.go). generate.go, element.go and pool.go
 // make a Program, asm.go assembles it, kernel.go is the code that handles its events,
 // machine.go runs it on an accelerator, and diff.go says what must be equal.
 //

@@ -8,6 +8,17 @@ import (
 
 // group writes a straight run of n things of which each may fault: the handler then goes on at the end.
 func (b *builder) group(n int) {
+	b.cost += b.mult * (2 + 2*n)
+	left := 0
+	for k := range n {
+		if !b.without[*b.elements+k] {
+			left++
+		}
+	}
+	if left == 0 {
+		*b.elements += n
+		return
+	}
 	end := b.newLabel()
 	b.address(end, x86.MOV, 8, abs(ctrlBase+ctrlResume))
 	b.op(x86.MOV, 8, abs(ctrlBase+ctrlStack), r(x86.RSP))
@@ -16,7 +27,6 @@ func (b *builder) group(n int) {
 	}
 	b.place(end)
 	b.undef = x86.ArithFlags
-	b.cost += b.mult * (2 + 2*n)
 }
 
 // software writes an INT.

@@ -22,6 +22,7 @@ type Program struct {
 	kernel  *kernel
 	data    []byte
 	state   x86.State
+	words   []int        // offsets in Code of eight bytes that are not code
 	without map[int]bool // elements left out
 }
 
@@ -68,7 +69,7 @@ func (g *Generator) generate(seed uint64, without map[int]bool) (*Program, error
 	}
 	b.cpl = p.CPL
 	b.program()
-	p.Budget = b.cost
+	p.Budget, p.words = b.cost, b.words
 	var err error
 	if p.Code, err = b.finish(); err != nil {
 		return nil, err

@@ -1,7 +1,9 @@
 package program
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"dfemu/cpu/x86"
@@ -41,27 +43,32 @@ func (g *Generator) Minimize(p *Program, fails func(*Program) bool) (*Program, e
 	}
 }
 
-// Listing is the program's code for people, with the addresses at which it starts.
+// Listing is the program's code for people, without fillers.
 func (p *Program) Listing() string {
 	var b strings.Builder
-	list := func(base uint64, code []byte) {
+	list := func(base uint64, code []byte, words []int) {
 		for off := 0; off < len(code); {
+			if slices.Contains(words, off) {
+				fmt.Fprintf(&b, "%#x  %#x\n", base+uint64(off), binary.LittleEndian.Uint64(code[off:]))
+				off += 8
+				continue
+			}
 			var in x86.Inst
 			n := 1
 			text := "?"
 			if x86.Decode(x86.Mode64, code[off:], &in) == nil {
 				n, text = int(in.Len), in.String()
 			}
-			if in.Op != x86.INT3 || n != 1 {
+			if n > 1 || in.Op != x86.INT3 && in.Op != x86.NOP {
 				fmt.Fprintf(&b, "%#x  %-30x  %s\n", base+uint64(off), code[off:off+n], text)
 			}
 			off += n
 		}
 	}
-	list(codeBase, p.Code)
+	list(codeBase, p.Code, p.words)
 	for i := range p.swap {
 		fmt.Fprintf(&b, "version %d:\n", i)
-		list(swapBase, p.swap[i])
+		list(swapBase, p.swap[i], nil)
 	}
 	return b.String()
 }

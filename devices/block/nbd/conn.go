@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // request is one request and what becomes of it.
@@ -125,8 +126,11 @@ func (n *conn) close(polite bool) {
 		p = be.AppendUint32(p, cmdDisc)
 		p = append(p, make([]byte, 20)...)
 		if n.write.TryLock() {
-			// Whether the server hears it makes no difference.
+			// Whether the server hears it makes no difference, so it need not
+			// take long.
+			late := time.AfterFunc(time.Second, func() { n.c.Close() })
 			_, _ = n.c.Write(p)
+			late.Stop()
 			n.write.Unlock()
 		}
 	}

@@ -115,8 +115,12 @@ func (r *refcounts) grow(i int64) error {
 		// Blocks that were made for the attempt stay, if the old table has
 		// room for them; none was needed otherwise.
 		for k := int64(len(was)); k < int64(len(r.table)); k++ {
-			if r.table[k] != 0 {
-				im.unclaim(int64(r.table[k]), size)
+			if r.table[k] == 0 {
+				continue
+			}
+			im.unclaim(int64(r.table[k]), size)
+			if c := int64(r.table[k]) >> im.geo.clusterBits; c/im.geo.refsPer < int64(len(was)) {
+				r.set(c, 0)
 			}
 		}
 		r.table, r.blocks = r.table[:len(was)], r.blocks[:len(was)]

@@ -187,7 +187,7 @@ func TestCrash(t *testing.T) {
 	for i, o := range kinds {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(steps(24)) {
+			for seed := range uint64(steps(16)) {
 				crashOnce(t, o, seed)
 				if t.Failed() {
 					t.Fatalf("with seed %d", seed)

@@ -278,6 +278,11 @@ func TestRepair(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	for seed := range uint64(steps(24)) {
 		o := CreateOptions{Size: 512 << 10, ClusterSize: 1 << (9 + seed%4), LazyRefcounts: seed%3 == 0}
+		full := 100_000 + int64(seed)*5000
+		if seed%8 == 4 {
+			// Where the refcount table has to grow.
+			o.Size, o.RefcountBits, full = 6<<20, 64, 2_150_000+int64(seed)*1500
+		}
 		h, err := o.header()
 		if err != nil {
 			t.Fatal(err)
@@ -290,7 +295,7 @@ func TestNoSpace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.full = 100_000 + int64(seed)*5000
+		f.full = full
 		r := rand.New(rand.NewPCG(seed, 3))
 		model := make([]byte, o.Size)
 		failed := 0

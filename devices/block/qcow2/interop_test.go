@@ -52,7 +52,7 @@ func TestQemuImages(t *testing.T) {
 		t.Run(options, func(t *testing.T) {
 			t.Parallel()
 			const size = 3<<20 + 512
-			name := filepath.Join(t.TempDir(), "disk.qcow2")
+			name := filepath.Join(tempDir(t), "disk.qcow2")
 			qemu(t, "create", "-q", "-f", "qcow2", "-o", options, name, fmt.Sprint(size))
 			im := open(t, name, Options{})
 			model := make([]byte, size)
@@ -83,7 +83,7 @@ func TestCompressed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := tempDir(t)
 			plain, name := filepath.Join(dir, "plain"), filepath.Join(dir, "ours.qcow2")
 			writeFile(t, plain, content)
 			src, err := openRaw(plain, false)
@@ -128,7 +128,7 @@ func TestCompressed(t *testing.T) {
 // TestConvert copies without compression, to raw, and over a name that is
 // taken.
 func TestConvert(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	content := mixed(1<<20, 3)
 	plain := filepath.Join(dir, "plain")
 	writeFile(t, plain, content)
@@ -169,7 +169,7 @@ func TestConvert(t *testing.T) {
 // that is longer, one that is shorter, and the top.
 func TestChain(t *testing.T) {
 	for _, top := range []CreateOptions{{}, {Version: 2}, {ExtendedL2: true}, {ClusterSize: 512}} {
-		dir := t.TempDir()
+		dir := tempDir(t)
 		model := make([]byte, 4<<20)
 		raw := mixed(1<<20+512, 4)
 		copy(model, raw)
@@ -225,7 +225,7 @@ func TestChain(t *testing.T) {
 }
 
 func TestChainErrors(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	layer := func(name, backing, format string) {
 		t.Helper()
@@ -299,7 +299,7 @@ func TestChainErrors(t *testing.T) {
 }
 
 func TestCreateErrors(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	for i, c := range []struct {
 		o   CreateOptions
 		why string
@@ -357,7 +357,10 @@ func TestInfo(t *testing.T) {
 
 // TestDirect bypasses the page cache.
 func TestDirect(t *testing.T) {
-	name := create(t, CreateOptions{Size: 4 << 20, ClusterSize: 1024})
+	name := filepath.Join(t.TempDir(), "disk.qcow2")
+	if err := Create(name, CreateOptions{Size: 4 << 20, ClusterSize: 1024}); err != nil {
+		t.Fatal(err)
+	}
 	im, err := Open(name, Options{Direct: true})
 	if err != nil {
 		t.Skip("no direct I/O in the file system of the test's folder:", err)

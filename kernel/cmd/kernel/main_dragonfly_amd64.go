@@ -9,6 +9,7 @@ import (
 	"dfemu/kernel/kern"
 	"dfemu/kernel/platform/pc64"
 	"dfemu/kernel/shell"
+	"dfemu/kernel/subr/disk"
 )
 
 // toolchain is set by the image builder.
@@ -28,7 +29,8 @@ func main() {
 	k := kern.New(p)
 	o := options(os.Args[1:])
 	banner(k, p)
-	bus := pci.New(k, drivers(k)...)
+	disks := disk.New(k, nil)
+	bus := pci.New(k, drivers(disks)...)
 	for _, e := range p.ECAMs() {
 		if e.Segment == 0 {
 			bus.AddSpan(e.Base, e.FirstBus, e.LastBus)
@@ -37,10 +39,12 @@ func main() {
 	if err := bus.Scan(); err != nil {
 		k.Printf("pci: %v", err)
 	}
+	disks.Sync()
 	pc64.StartConsole()
 	con := console{p}
 	sh := shell.New(k, p.ReadConsole, con)
 	sh.Add(commands(k, p, bus)...)
+	sh.Add(diskCommands(k, disks)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())
 	if what, ok := o["dfly.selftest"]; ok {
 		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Options says how a file is opened.
@@ -104,12 +105,6 @@ func (h *File) prepare() error {
 	return nil
 }
 
-// Name is the name that the file was opened by.
-func (h *File) Name() string { return h.name }
-
-// ReadOnly tells whether writes fail.
-func (h *File) ReadOnly() bool { return h.o.ReadOnly }
-
 // Stat describes the file.
 func (h *File) Stat() (os.FileInfo, error) { return h.f.Stat() }
 
@@ -159,6 +154,11 @@ func (h *File) WriteSync(p []byte, off int64) (int, error) {
 		err := writeSync(h.f, p, off)
 		if err == nil {
 			return len(p), nil
+		}
+		if errors.Is(err, syscall.EIO) {
+			// The host reports what it could not write once, and this may have
+			// been about other writes, too.
+			h.failed.Store(true)
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return 0, err

@@ -1,0 +1,136 @@
+// Command guest is what the benchmark runs inside a machine: as the guest's
+// init (process 1) it does what the kernel's command line asks for by bench=…,
+// prints the results in lines that begin with the mark, and switches the guest
+// off. On the host it does the same work for comparison.
+//
+// The word of bench= is
+//
+//	boot          print "init" and leave
+//	idle          print "init" and wait for a line of input that never comes
+//	work:A,B,…    measure the workloads A, B, …; without names, all of them
+//
+// and benchtime= is how long each workload is measured, as time.ParseDuration
+// reads it.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// mark begins every line that is meant for the benchmark.
+const mark = "dfemu-bench: "
+
+func main() {
+	// A console that is in the middle of a kernel message is left first.
+	say("\n" + mark + "init")
+	what, names, _ := strings.Cut(os.Getenv("bench"), ":")
+	switch what {
+	case "idle":
+		var line [1]byte
+		for {
+			if n, err := os.Stdin.Read(line[:]); n == 0 || err != nil {
+				break
+			}
+		}
+	case "work":
+		var list []string
+		if names != "" {
+			list = strings.Split(names, ",")
+		}
+		work(list, benchtime())
+	}
+	say(mark + "done")
+	if os.Getpid() == 1 {
+		off()
+	}
+}
+
+// benchtime is how long a workload is measured.
+func benchtime() time.Duration {
+	d, err := time.ParseDuration(os.Getenv("benchtime"))
+	if err != nil || d <= 0 {
+		return time.Second
+	}
+	return d
+}
+
+// work measures the workloads that are named, or all.
+func work(names []string, d time.Duration) {
+	if os.Getpid() == 1 {
+		prepare()
+	}
+	for _, w := range workloads {
+		if len(names) > 0 && !contains(names, w.name) {
+			continue
+		}
+		if w.supported != nil && !w.supported() {
+			say(mark + "skip " + w.name)
+			continue
+		}
+		run, stop, err := w.setup()
+		if err != nil {
+			say(mark + "fail " + w.name + " " + strings.ReplaceAll(err.Error(), "\n", " "))
+			continue
+		}
+		ns, n := measure(run, d)
+		if stop != nil {
+			stop()
+		}
+		say(fmt.Sprintf("%sresult %s %.3f %d", mark, w.name, ns, n))
+	}
+}
+
+// measure runs more and more operations at a time, first as a warm-up and then
+// until they take d, and returns the nanoseconds of one, and how many they were.
+func measure(run func(n int), d time.Duration) (nsPerOp float64, ops int) {
+	for n := 1; ; {
+		t := time.Now()
+		run(n)
+		took := time.Since(t)
+		if took >= d {
+			return float64(took.Nanoseconds()) / float64(n), n
+		}
+		// What is missing to d and a fifth more, but at most a hundred times as many.
+		per := max(took.Nanoseconds()/int64(n), 1)
+		next := int(d.Nanoseconds() / per * 6 / 5)
+		n = min(max(next, n+1), 100*n)
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// say prints one line with one write, so that nothing gets in between.
+func say(line string) {
+	var b bytes.Buffer
+	b.WriteString(line)
+	b.WriteByte('\n')
+	_, _ = os.Stdout.Write(b.Bytes())
+}
+
+// prepare mounts what a workload may want.
+func prepare() {
+	_ = os.Mkdir("/proc", 0o755)
+	_ = syscall.Mount("proc", "/proc", "proc", 0, "")
+}
+
+// off switches the guest off; the console's output is out by then, as its
+// driver waits for it.
+func off() {
+	syscall.Sync()
+	if err := syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
+		say(mark + "fail poweroff " + err.Error())
+	}
+	select {}
+}

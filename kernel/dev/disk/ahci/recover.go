@@ -1,0 +1,196 @@
+package ahci
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"dfemu/kernel/subr/disk"
+)
+
+// check looks after commands that take too long, and tells whether any are under way.
+func (p *port) check() bool {
+	if p.read(portCMD) == allOnes {
+		if State(p.state.Load()) != NeedInit {
+			p.c.k.Printf("%s: the controller is gone", p.name)
+			p.vanish(disk.ErrGone)
+			p.setState(NeedInit)
+		}
+		return false
+	}
+	p.mu.Lock()
+	var oldest *command
+	slot := 0
+	for i, m := range p.ccb {
+		if m != nil && (oldest == nil || m.since < oldest.since) {
+			oldest, slot = m, i
+		}
+	}
+	p.mu.Unlock()
+	if oldest == nil {
+		return false
+	}
+	if age := p.c.k.Now() - oldest.since; age > ioTimeout {
+		p.c.k.Printf("%s: command %#02x in slot %d is not answered for %v", p.name, oldest.frame.command, slot, age.Round(time.Second))
+		p.recover(0)
+	}
+	return true
+}
+
+// recover finds out what failed, and sends the rest again (6.2.2). is is what the port said, 0 for a command that
+// is not answered.
+func (p *port) recover(is uint32) {
+	p.mu.Lock()
+	p.recovering = true
+	active, queued := p.active, p.queued
+	p.mu.Unlock()
+	p.write(portIE, 0)
+	tfd, serr, cmd := p.read(portTFD), p.read(portSERR), p.read(portCMD)
+	busy := p.read(portSACT) | p.read(portCI)
+	if p.alive.Swap(false) {
+		p.fails = 0
+	}
+	p.fails++
+	p.c.k.Printf("%s: error: interrupt %#x task file %#x SError %#x active %#x", p.name, is, tfd, serr, active)
+	stopped := p.stopEngine()
+	p.write(portSERR, serr)
+	failed := uint32(0)
+	reason := disk.ErrIO
+	timeout := is == 0
+	// Everything but an error of the device itself takes a reset of the connection.
+	hard := stopped != nil || timeout || is&(intHBFatal|intHBData|intIF|intOver|intUnknown) != 0
+	if !hard && is&intTFE != 0 && !p.id.packet {
+		if !queued {
+			failed = 1 << (cmd >> cmdSlot & 31) & active
+			reason = taskError(byte(tfd >> 8))
+		} else if err := p.startEngine(); err != nil {
+			hard = true
+		} else if slot, why, err := p.readLog(); err != nil {
+			p.c.k.Printf("%s: log of the error: %v", p.name, err)
+			hard = true
+		} else {
+			failed, reason = 1<<slot&active, why
+		}
+	} else if is&intTFE != 0 && p.id.packet {
+		failed = active
+		reason = p.sense()
+	}
+	if hard || p.read(portTFD)&(tfdBusy|tfdDRQ) != 0 {
+		if err := p.reconnect(); err != nil {
+			p.c.k.Printf("%s: %v: out of use", p.name, err)
+			p.vanish(disk.ErrGone)
+			p.setState(Failed)
+			p.listen()
+			return
+		}
+	}
+	if err := p.stopEngine(); err != nil {
+		p.c.k.Printf("%s: %v", p.name, err)
+	}
+	p.mu.Lock()
+	// What was done before the error is done; the rest is sent again, but not without end.
+	done := p.take(active &^ busy &^ failed)
+	bad := p.take(failed)
+	var again, lost []*command
+	for _, m := range p.take(allOnes) {
+		m.tries++
+		if hard && m.tries >= maxTries {
+			lost = append(lost, m)
+		} else {
+			again = append(again, m)
+		}
+	}
+	p.waiting = append(again, p.waiting...)
+	p.mu.Unlock()
+	if timeout && p.fails >= maxFailures {
+		p.c.k.Printf("%s: it does not answer any more: out of use", p.name)
+		p.vanish(disk.ErrTimeout)
+		p.setState(Failed)
+	}
+	for _, m := range done {
+		m.finish(nil)
+	}
+	for _, m := range bad {
+		m.finish(reason)
+	}
+	for _, m := range lost {
+		if timeout {
+			m.finish(disk.ErrTimeout)
+		} else {
+			m.finish(disk.ErrIO)
+		}
+	}
+	if State(p.state.Load()) != Good {
+		p.listen()
+		return
+	}
+	if p.fails > 2 {
+		time.Sleep(min(time.Duration(p.fails)*10*time.Millisecond, time.Second)) // errors without end leave time to others
+	}
+	if err := p.startEngine(); err != nil {
+		p.c.k.Printf("%s: %v", p.name, err)
+	}
+	p.write(portIS, allOnes)
+	p.mu.Lock()
+	p.recovering = false
+	p.write(portIE, intAll)
+	p.refill()
+	p.mu.Unlock()
+}
+
+// taskError is the device's error register as an error.
+func taskError(e byte) error {
+	switch {
+	case e&errUncorrectable != 0:
+		return fmt.Errorf("%w: error register %#02x", disk.ErrMedium, e)
+	case e&errNotFound != 0:
+		return fmt.Errorf("%w: error register %#02x", disk.ErrRange, e)
+	}
+	return fmt.Errorf("%w: error register %#02x", disk.ErrIO, e)
+}
+
+// readLog reads the log page that says which queued command failed (ACS-3, 9.14).
+func (p *port) readLog() (slot int, why error, err error) {
+	if err := p.poll(frame{command: ataReadLogExt, device: deviceLBA, lba: logNCQError, count: 1}, nil, 512, 0, 0); err != nil {
+		return 0, nil, err
+	}
+	b := p.scratch(512)
+	sum := byte(0)
+	for _, v := range b {
+		sum += v
+	}
+	if sum != 0 {
+		return 0, nil, fmt.Errorf("its checksum is wrong")
+	}
+	if b[0]&0x80 != 0 {
+		return 0, nil, fmt.Errorf("the failed command was not queued")
+	}
+	return int(b[0] & 31), taskError(b[3]), nil
+}
+
+// reconnect resets the connection and sees that the same device is there.
+func (p *port) reconnect() error {
+	if err := p.hardReset(); err != nil {
+		return err
+	}
+	if err := p.softReset(); err != nil {
+		return err
+	}
+	was := p.id
+	if err := p.identify(); err != nil {
+		return err
+	}
+	if was.serial != p.id.serial || was.sectors != p.id.sectors {
+		return fmt.Errorf("another device is in its place, serial number %s", p.id.serial)
+	}
+	return nil
+}
+
+// String is the port's state, for the debugger.
+func (p *port) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprintf("%s: %v active %d waiting %d CMD %#x IS %#x IE %#x TFD %#x SSTS %#x SERR %#x SACT %#x CI %#x", p.name, State(p.state.Load()),
+		bits.OnesCount32(p.active), len(p.waiting), p.read(portCMD), p.read(portIS), p.read(portIE), p.read(portTFD), p.read(portSSTS),
+		p.read(portSERR), p.read(portSACT), p.read(portCI))
+}

@@ -1,0 +1,514 @@
+package nvme
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/kern"
+	"dfemu/kernel/subr/disk"
+)
+
+// Times.
+const (
+	adminTimeout = 5 * time.Second
+	ioTimeout    = 10 * time.Second // until a command is aborted
+	abortTime    = 5 * time.Second  // until the controller is reset, then
+	tick         = time.Second
+	maxTries     = 4
+	maxResets    = 3 // in a row without a command that succeeded
+)
+
+// Driver is the driver of NVMe controllers.
+type Driver struct {
+	Layer *disk.Layer
+}
+
+// Name implements pci.Driver.
+func (Driver) Name() string { return "nvme" }
+
+// Match implements pci.Driver.
+func (Driver) Match(d *pci.Device) bool { return d.Class == 0x010802 }
+
+// What the controller's thread is told.
+const (
+	sigStop   = 1 << iota
+	sigBusy   // there are commands to look after
+	sigRescan // namespaces may have changed
+	sigEvent  // an asynchronous event came
+	sigRetry  // a command is to be sent again
+)
+
+// controller is a unit.
+type controller struct {
+	k       *kern.Kernel
+	pci     *pci.Device
+	regs    kern.Registers
+	name    string
+	unit    int
+	layer   *disk.Layer
+	stride  uint64
+	depth   int // of I/O queues
+	timeout time.Duration
+
+	ints    []*kern.Interrupt
+	admin   *sq
+	acq     *cq
+	read    []*sq // by CPU
+	write   []*sq
+	sqs     []*sq
+	cqs     []*cq
+	mode    string
+	signals *kern.Signals
+	watched atomic.Bool
+	gone    atomic.Bool
+	alive   atomic.Bool // a command has succeeded since the last reset
+	resets  int
+	thread  *kern.Thread
+	ready   *kern.Event
+	err     error
+
+	model, serial, firmware string
+	maxLen                  int
+	dsm, cache              bool
+	count                   uint32 // of namespaces
+	version                 uint32
+
+	mu     sync.Mutex
+	spaces map[uint32]*namespace
+	retry  []*command
+	events []uint32
+}
+
+// namespace is a disk.
+type namespace struct {
+	c     *controller
+	id    uint32
+	shift uint
+	size  uint64
+	disk  *disk.Disk
+}
+
+// Attach implements pci.Driver.
+func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
+	k := d.Kernel()
+	c := &controller{k: k, pci: d, unit: unit, name: fmt.Sprintf("nvme%d", unit), layer: drv.Layer,
+		signals: k.NewSignals(), ready: k.NewEvent(), spaces: map[uint32]*namespace{}}
+	regs, err := d.Map(0)
+	if err != nil {
+		return nil, err
+	}
+	if regs.Size() < regBells+16 {
+		return nil, fmt.Errorf("registers of %d bytes", regs.Size())
+	}
+	c.regs = regs
+	c.thread = k.Start(kern.ThreadAttr{Name: c.name, Priority: kern.IntrSupport}, c.run)
+	c.ready.Wait(-1)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return c, nil
+}
+
+// run is the controller's thread: up, then whatever comes.
+func (c *controller) run() {
+	if err := c.attach(); err != nil {
+		c.err = err
+		c.release()
+		c.ready.Set()
+		return
+	}
+	c.ready.Set()
+	timeout := time.Duration(-1)
+	for {
+		sig := c.signals.Take(timeout)
+		if sig&sigStop != 0 {
+			return
+		}
+		if c.gone.Load() {
+			timeout = -1
+			continue
+		}
+		if sig&sigEvent != 0 {
+			c.event()
+		}
+		if sig&sigRescan != 0 {
+			c.rescan()
+		}
+		if sig&sigRetry != 0 {
+			c.again()
+		}
+		timeout = tick
+		if !c.check() {
+			c.watched.Store(false)
+			if !c.busy() {
+				timeout = -1
+			} else {
+				c.watched.Store(true)
+			}
+		}
+	}
+}
+
+// attach brings the controller up for the first time.
+func (c *controller) attach() error {
+	cap := c.regs.Read64(regCAP)
+	if cap == 1<<64-1 {
+		return errors.New("it does not answer")
+	}
+	c.version = c.regs.Read32(regVS)
+	c.stride = 4 << (cap >> 32 & 15)
+	c.timeout = max(time.Duration(cap>>24&0xff)*500*time.Millisecond, 500*time.Millisecond)
+	c.depth = min(int(cap&0xffff)+1, queueDepth)
+	if cap>>48&15 > 0 {
+		return fmt.Errorf("its smallest page is %d bytes", 4096<<(cap>>48&15))
+	}
+	if c.depth < 2 {
+		return errors.New("its queues have one entry")
+	}
+	c.pci.SetMaster(true)
+	n := c.k.CPUs()
+	cpus := []int{0}
+	for i := range n {
+		cpus = append(cpus, i)
+	}
+	var err error
+	if c.ints, err = c.pci.Interrupts(n+1, cpus...); err != nil {
+		return err
+	}
+	if c.acq, err = c.newCQ(0, adminDepth); err != nil {
+		return err
+	}
+	if c.admin, err = c.newSQ(0, adminDepth, c.acq); err != nil {
+		return err
+	}
+	c.k.Handle(c.ints[0], c.name+" admin", kern.IntrMed, func() {
+		c.acq.process()
+		c.interrupt(0)
+	})
+	if err := c.enable(); err != nil {
+		return err
+	}
+	if err := c.identify(); err != nil {
+		return err
+	}
+	if err := c.makeQueues(); err != nil {
+		return err
+	}
+	for i, in := range c.ints[1:] {
+		c.k.Handle(in, fmt.Sprintf("%s q%d", c.name, i+1), kern.IntrMed, func() { c.interrupt(i + 1) })
+	}
+	c.k.Printf("%s: <%s %s>, serial number %s, NVMe %d.%d, %d namespaces at most", c.name, c.model, c.firmware, c.serial,
+		c.version>>16, c.version>>8&0xff, c.count)
+	c.k.Printf("%s: mapping %s: %d submission and %d completion queues of %d, %d interrupts", c.name, c.mode, len(c.sqs), len(c.cqs), c.depth, len(c.ints))
+	if err := c.createQueues(); err != nil {
+		return err
+	}
+	c.rescan()
+	c.listen()
+	return nil
+}
+
+// vector is the interrupt of a completion queue.
+func (c *controller) vector(q int) int {
+	if len(c.ints) == 1 {
+		return 0
+	}
+	return 1 + (q-1)%(len(c.ints)-1)
+}
+
+// interrupt sees to the completion queues of an interrupt.
+func (c *controller) interrupt(v int) {
+	c.mu.Lock()
+	qs := c.cqs
+	c.mu.Unlock()
+	for _, q := range qs {
+		if c.vector(q.id) == v {
+			q.process()
+		}
+	}
+}
+
+// waitReady waits for CSTS.RDY.
+func (c *controller) waitReady(on bool) error {
+	end := c.k.Now() + c.timeout
+	for {
+		s := c.regs.Read32(regCSTS)
+		switch {
+		case s == allOnes:
+			return disk.ErrGone
+		case s&cstsFatal != 0 && on:
+			return errors.New("it reports a fatal error")
+		case s&cstsReady != 0 == on:
+			return nil
+		case c.k.Now() > end:
+			return fmt.Errorf("ready is not %v after %v", on, c.timeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// enable resets the controller and gives it the admin queues.
+func (c *controller) enable() error {
+	c.regs.Write32(regCC, 0)
+	if err := c.waitReady(false); err != nil {
+		return fmt.Errorf("reset: %w", err)
+	}
+	c.acq.reset()
+	c.admin.mu.Lock()
+	c.admin.stopped = false
+	c.admin.mu.Unlock()
+	c.regs.Write32(regAQA, (adminDepth-1)<<16|(adminDepth-1))
+	c.regs.Write64(regASQ, c.admin.mem.Phys)
+	c.regs.Write64(regACQ, c.acq.mem.Phys)
+	c.regs.Write32(regCC, ccEnable|ccSQEntry|ccCQEntry)
+	if err := c.waitReady(true); err != nil {
+		return fmt.Errorf("enable: %w", err)
+	}
+	return nil
+}
+
+// do executes an admin command and returns its result. It is called by the controller's thread only.
+func (c *controller) do(m command) (uint32, error) {
+	p := &m
+	p.done = c.k.NewEvent()
+	c.admin.submit(p)
+	if !p.done.Wait(adminTimeout) {
+		if c.acq.process() > 0 && p.done.Happened() {
+			c.k.Printf("%s: an interrupt of the admin queue was lost", c.name)
+		} else {
+			return 0, fmt.Errorf("admin command %#02x: %w", m.op, disk.ErrTimeout)
+		}
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	if p.status.kind() == typeSpecific && p.status.code() == codeNotChangeable {
+		return 0, fmt.Errorf("admin command %#02x: %w", m.op, disk.ErrSupported)
+	}
+	if p.status != 0 {
+		return 0, fmt.Errorf("admin command %#02x: status type %d code %#02x", m.op, p.status.kind(), p.status.code())
+	}
+	return p.result, nil
+}
+
+// page executes an admin command that fills a page.
+func (c *controller) page(m command) ([]byte, error) {
+	mem, err := c.k.AllocDMA(pageSize, pageSize, 0)
+	if err != nil {
+		return nil, err
+	}
+	m.prp1 = mem.Phys
+	if _, err := c.do(m); err != nil {
+		if !errors.Is(err, disk.ErrTimeout) { // else the controller may still write it
+			c.k.FreeDMA(mem)
+		}
+		return nil, err
+	}
+	b := slices.Clone(mem.Bytes)
+	c.k.FreeDMA(mem)
+	return b, nil
+}
+
+func text(b []byte) string { return strings.TrimSpace(strings.TrimRight(string(b), "\x00")) }
+
+// identify reads what the controller says of itself.
+func (c *controller) identify() error {
+	b, err := c.page(command{op: admIdentify, dw10: [6]uint32{cnsController}})
+	if err != nil {
+		return fmt.Errorf("identify: %w", err)
+	}
+	c.serial, c.model, c.firmware = text(b[4:24]), text(b[24:64]), text(b[64:72])
+	c.maxLen = maxTransfer
+	if mdts := b[77]; mdts > 0 && mdts < 8 {
+		c.maxLen = min(maxTransfer, pageSize<<mdts)
+	}
+	c.count = binary.LittleEndian.Uint32(b[516:])
+	c.dsm = b[520]&4 != 0
+	c.cache = b[525]&1 != 0
+	return nil
+}
+
+// makeQueues asks for queues and decides which CPU uses which.
+func (c *controller) makeQueues() error {
+	n := c.k.CPUs()
+	want := min(2*n, maxQueues) - 1
+	r, err := c.do(command{op: admSetFeatures, dw10: [6]uint32{featQueues, uint32(want) | uint32(want)<<16}})
+	if err != nil {
+		return fmt.Errorf("number of queues: %w", err)
+	}
+	subs, comps := int(r&0xffff)+1, int(r>>16)+1
+	if room := int((c.regs.Size() - regBells) / (2 * c.stride)); room-1 < max(subs, comps) {
+		subs, comps = min(subs, room-1), min(comps, room-1)
+	}
+	if subs < 1 || comps < 1 {
+		return errors.New("it has no queues")
+	}
+	if c.pci.Capability(pci.CapMSIX, 0) == 0 {
+		comps = min(comps, 4)
+	}
+	nsq, ncq := 1, 1
+	switch {
+	case subs >= 2*n && comps >= n:
+		c.mode, nsq, ncq = "optimal", 2*n, n
+	case subs >= n && comps >= n:
+		c.mode, nsq, ncq = "nominal", n, n
+	case subs >= 4 && comps >= 2:
+		c.mode, ncq = "rw-sep", min(subs/2, comps)
+		nsq = 2 * ncq
+	case subs >= 2:
+		c.mode, nsq = "basic", 2
+	default:
+		c.mode = "minimal"
+	}
+	for i := range ncq {
+		q, err := c.newCQ(i+1, c.depth)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.cqs = append(c.cqs, q)
+		c.mu.Unlock()
+	}
+	for i := range nsq {
+		s, err := c.newSQ(i+1, c.depth, c.cqs[i%ncq])
+		if err != nil {
+			return err
+		}
+		c.sqs = append(c.sqs, s)
+	}
+	for cpu := range n {
+		switch c.mode {
+		case "nominal", "minimal":
+			s := c.sqs[cpu%nsq]
+			c.read, c.write = append(c.read, s), append(c.write, s)
+		default:
+			c.read = append(c.read, c.sqs[cpu%ncq])
+			c.write = append(c.write, c.sqs[cpu%ncq+ncq])
+		}
+	}
+	return nil
+}
+
+// createQueues creates the queues in the controller, completion queues first.
+func (c *controller) createQueues() error {
+	// A controller that cannot change it does not do it.
+	if _, err := c.do(command{op: admSetFeatures, dw10: [6]uint32{featCoalescing, 0}}); err != nil && !errors.Is(err, disk.ErrSupported) {
+		c.k.Printf("%s: interrupt coalescing stays as it is: %v", c.name, err)
+	}
+	for _, q := range c.cqs {
+		q.reset()
+		_, err := c.do(command{op: admCreateCQ, prp1: q.mem.Phys, dw10: [6]uint32{
+			uint32(q.depth-1)<<16 | uint32(q.id), uint32(c.vector(q.id))<<16 | queueInterrupt | queueContiguous}})
+		if err != nil {
+			return fmt.Errorf("create completion queue %d: %w", q.id, err)
+		}
+	}
+	for _, s := range c.sqs {
+		_, err := c.do(command{op: admCreateSQ, prp1: s.mem.Phys, dw10: [6]uint32{
+			uint32(s.depth-1)<<16 | uint32(s.id), uint32(s.cq.id)<<16 | queueContiguous}})
+		if err != nil {
+			return fmt.Errorf("create submission queue %d: %w", s.id, err)
+		}
+	}
+	for _, s := range c.sqs {
+		s.mu.Lock()
+		s.stopped = false
+		s.mu.Unlock()
+		s.refill()
+	}
+	return nil
+}
+
+// release gives back what the controller used, once it does not use it any more.
+func (c *controller) release() {
+	if c.pci.Present() && c.regs.Read32(regCSTS) != allOnes {
+		c.regs.Write32(regCC, 0)
+		_ = c.waitReady(false) // then it is no master any more
+	}
+	c.pci.SetMaster(false)
+	c.pci.StopInterrupts()
+	for _, q := range append([]*cq{c.acq}, c.cqs...) {
+		if q != nil {
+			c.k.FreeDMA(q.mem)
+		}
+	}
+	for _, s := range append([]*sq{c.admin}, c.sqs...) {
+		if s != nil {
+			c.k.FreeDMA(s.mem)
+			c.k.FreeDMA(s.prp)
+		}
+	}
+}
+
+// Detach implements pci.Attached.
+func (c *controller) Detach() {
+	c.signals.Raise(sigStop)
+	c.thread.Join()
+	for _, s := range c.sqs {
+		s.mu.Lock()
+		s.stopped = true
+		s.mu.Unlock()
+	}
+	if c.regs.Read32(regCSTS) != allOnes {
+		c.shutdown()
+		c.regs.Write32(regCC, 0)
+		_ = c.waitReady(false) // then it is no master any more
+	}
+	c.pci.SetMaster(false)
+	c.fail()
+	c.release()
+}
+
+// shutdown deletes the queues and tells the controller to end in order.
+func (c *controller) shutdown() {
+	for _, s := range c.sqs {
+		if _, err := c.do(command{op: admDeleteSQ, dw10: [6]uint32{uint32(s.id)}}); err != nil {
+			c.k.Printf("%s: delete submission queue %d: %v", c.name, s.id, err)
+			break
+		}
+	}
+	for _, q := range c.cqs {
+		if _, err := c.do(command{op: admDeleteCQ, dw10: [6]uint32{uint32(q.id)}}); err != nil {
+			c.k.Printf("%s: delete completion queue %d: %v", c.name, q.id, err)
+			break
+		}
+	}
+	c.regs.Write32(regCC, c.regs.Read32(regCC)&^(3<<14)|ccNormal)
+	for end := c.k.Now() + c.timeout; c.regs.Read32(regCSTS)&cstsShut != cstsShutEnd && c.k.Now() < end; {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// fail takes the controller out of use: its disks vanish, and all requests end with an error.
+func (c *controller) fail() {
+	if c.gone.Swap(true) {
+		return
+	}
+	c.mu.Lock()
+	var disks []*disk.Disk
+	for _, n := range c.spaces {
+		disks = append(disks, n.disk)
+	}
+	clear(c.spaces)
+	lost := c.retry
+	c.retry = nil
+	c.mu.Unlock()
+	for _, d := range disks {
+		c.layer.Destroy(d)
+	}
+	for _, s := range c.sqs {
+		lost = append(lost, s.stop()...)
+		lost = append(lost, s.drain()...)
+	}
+	for _, m := range lost {
+		m.err = disk.ErrGone
+		c.finish(m)
+	}
+}

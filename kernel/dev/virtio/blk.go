@@ -1,0 +1,452 @@
+package virtio
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/kern"
+	"dfemu/kernel/subr/disk"
+)
+
+// Features, requests and results of block devices (5.2).
+const (
+	blkReadOnly = 1 << 5
+	blkSize     = 1 << 6
+	blkFlush    = 1 << 9
+	blkMQ       = 1 << 12
+	blkDiscard  = 1 << 13
+
+	blkIn        = 0
+	blkOut       = 1
+	blkDoFlush   = 4
+	blkGetID     = 8
+	blkDoDiscard = 11
+
+	blkOK          = 0
+	blkIOErr       = 1
+	blkUnsupported = 2
+	blkNoStatus    = 0xff
+
+	blkCapacity    = 0
+	blkBlockSize   = 20
+	blkNumQueues   = 34
+	blkMaxDiscard  = 36
+	blkIDLen       = 20
+	blkSlot        = 64 // bytes for a request's header, a discard's range and status
+	blkQueueSize   = 128
+	blkMaxTransfer = 1 << 20
+	blkTimeout     = 10 * time.Second
+)
+
+// Block is the driver of block devices.
+type Block struct {
+	Layer *disk.Layer
+}
+
+// Name implements pci.Driver.
+func (Block) Name() string { return "vtblk" }
+
+// Match implements pci.Driver.
+func (Block) Match(d *pci.Device) bool { return match(d, typeBlock) }
+
+// block is a unit.
+type block struct {
+	v       *device
+	layer   *disk.Layer
+	disk    *disk.Disk
+	queues  []*blkQueue
+	signals *kern.Signals
+	gone    atomic.Bool
+	watched atomic.Bool  // the helper thread looks every second
+	restart sync.RWMutex // held for writing while the device is reset
+	size    uint64       // of the disk, in sectors of 512 bytes
+	discard uint32       // most sectors of a discard
+	ended   *kern.Thread
+}
+
+// blkQueue is one of the queues, its slots for headers, and what waits for room.
+type blkQueue struct {
+	b       *block
+	q       *queue
+	mem     kern.DMA
+	mu      sync.Mutex
+	slots   []uint16
+	waiting []*disk.Bio
+}
+
+// blkRequest is what the device has.
+type blkRequest struct {
+	bio   *disk.Bio
+	slot  uint16
+	since time.Duration
+	done  *kern.Event // for requests without a bio
+	err   error
+}
+
+// Attach implements pci.Driver.
+func (drv Block) Attach(d *pci.Device, unit int) (pci.Attached, error) {
+	name := fmt.Sprintf("vtblk%d", unit)
+	v, err := open(d, name)
+	if err != nil {
+		return nil, err
+	}
+	b := &block{v: v, layer: drv.Layer, signals: v.k.NewSignals()}
+	if err := b.start(unit); err != nil {
+		v.stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *block) start(unit int) error {
+	v := b.v
+	if v.config.regs == nil || !v.config.has(0, 24) {
+		return errors.New("it has no configuration")
+	}
+	if err := v.negotiate(blkReadOnly | blkSize | blkFlush | blkMQ | blkDiscard); err != nil {
+		return err
+	}
+	n := 1
+	if v.features&blkMQ != 0 && v.config.has(blkNumQueues, 2) {
+		n = max(min(int(v.config.r16(blkNumQueues)), v.k.CPUs()), 1)
+	}
+	var handlers []func()
+	for range n {
+		q := &blkQueue{b: b}
+		b.queues = append(b.queues, q)
+		handlers = append(handlers, q.interrupt)
+	}
+	// The slots are there before the first interrupt can be.
+	for _, q := range b.queues {
+		mem, err := v.k.AllocDMA(blkQueueSize*blkSlot, 4096, 0)
+		if err != nil {
+			return err
+		}
+		q.mem = mem
+		for i := range blkQueueSize {
+			q.slots = append(q.slots, uint16(i))
+		}
+	}
+	for _, q := range b.queues {
+		q.mu.Lock()
+	}
+	err := v.start(blkQueueSize, handlers...)
+	for i, q := range b.queues {
+		if err == nil {
+			q.q = v.queues[i]
+		}
+		q.mu.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	info := disk.Info{
+		Name: fmt.Sprintf("vbd%d", unit), Model: "VirtIO Block Device", Where: v.name,
+		SectorSize: 512, MaxTransfer: blkMaxTransfer, ReadOnly: v.features&blkReadOnly != 0,
+		Detail: fmt.Sprintf("%d queues of %d", n, b.queues[0].q.size),
+	}
+	b.size = uint64(v.config.r32(blkCapacity)) | uint64(v.config.r32(blkCapacity+4))<<32
+	if v.features&blkSize != 0 {
+		if s := int(v.config.r32(blkBlockSize)); s == 4096 || s == 1024 || s == 2048 {
+			info.SectorSize = s
+		}
+	}
+	info.Sectors = b.size / uint64(info.SectorSize/512)
+	if v.features&blkDiscard != 0 && v.config.has(blkMaxDiscard, 8) {
+		b.discard = v.config.r32(blkMaxDiscard)
+		info.CanDelete = b.discard > 0
+	}
+	b.ended = v.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport}, b.watch)
+	id, err := b.identify()
+	if err != nil {
+		v.k.Printf("%s: it does not tell its serial number: %v", v.name, err)
+	}
+	info.Serial = id
+	b.disk, err = b.layer.Create(info, b)
+	if err != nil {
+		b.gone.Store(true)
+		b.signals.Raise(blkStop)
+		b.ended.Join()
+	}
+	return err
+}
+
+// identify asks for the serial number.
+func (b *block) identify() (string, error) {
+	mem, err := b.v.k.AllocDMA(512, 512, 0)
+	if err != nil {
+		return "", err
+	}
+	r := &blkRequest{done: b.v.k.NewEvent()}
+	q := b.queues[0]
+	q.mu.Lock()
+	ok := q.send(r, blkGetID, 0, buffer{mem.Phys, blkIDLen, true})
+	q.mu.Unlock()
+	if !ok {
+		return "", errors.New("the queue is full")
+	}
+	q.q.kick()
+	b.wake()
+	if !r.done.Wait(blkTimeout + 5*time.Second) {
+		return "", disk.ErrTimeout // the memory stays the device's
+	}
+	id := strings.TrimSpace(strings.TrimRight(string(mem.Bytes[:blkIDLen]), "\x00"))
+	b.v.k.FreeDMA(mem)
+	return id, r.err
+}
+
+// Strategy implements disk.Driver.
+func (b *block) Strategy(bio *disk.Bio) {
+	q := b.queues[b.v.k.CPU()%len(b.queues)]
+	b.restart.RLock()
+	defer b.restart.RUnlock()
+	switch {
+	case b.gone.Load():
+		bio.Done(disk.ErrGone)
+		return
+	case bio.Cmd == disk.Flush && b.v.features&blkFlush == 0:
+		bio.Done(nil) // it writes through
+		return
+	case bio.Cmd == disk.Delete && bio.Length/512 > int64(b.discard):
+		bio.Done(disk.ErrRange)
+		return
+	}
+	q.mu.Lock()
+	sent := len(q.waiting) == 0 && q.submit(bio)
+	if !sent {
+		q.waiting = append(q.waiting, bio)
+	}
+	q.mu.Unlock()
+	if sent {
+		q.q.kick()
+		b.wake()
+	}
+}
+
+// submit puts a request on the queue if there is room; the queue is locked.
+func (q *blkQueue) submit(bio *disk.Bio) bool {
+	r := &blkRequest{bio: bio, since: q.b.v.k.Now()}
+	sector := uint64(bio.Offset) / 512
+	data := buffer{bio.Mem.Phys, uint32(bio.Length), bio.Cmd == disk.Read}
+	switch bio.Cmd {
+	case disk.Read:
+		return q.send(r, blkIn, sector, data)
+	case disk.Write:
+		return q.send(r, blkOut, sector, data)
+	case disk.Flush:
+		return q.send(r, blkDoFlush, 0)
+	}
+	if len(q.slots) == 0 {
+		return false
+	}
+	s := int(q.slots[len(q.slots)-1]) * blkSlot
+	le := binary.LittleEndian
+	le.PutUint64(q.mem.Bytes[s+16:], sector)
+	le.PutUint32(q.mem.Bytes[s+24:], uint32(bio.Length/512))
+	le.PutUint32(q.mem.Bytes[s+28:], 0)
+	return q.send(r, blkDoDiscard, 0, buffer{q.mem.Phys + uint64(s) + 16, 16, false})
+}
+
+// send puts a request with its header and status on the queue.
+func (q *blkQueue) send(r *blkRequest, typ uint32, sector uint64, data ...buffer) bool {
+	if len(q.slots) == 0 {
+		return false
+	}
+	r.slot = q.slots[len(q.slots)-1]
+	if r.since == 0 {
+		r.since = q.b.v.k.Now()
+	}
+	off := int(r.slot) * blkSlot
+	h := q.mem.Bytes[off:][:blkSlot]
+	binary.LittleEndian.PutUint32(h, typ)
+	binary.LittleEndian.PutUint32(h[4:], 0)
+	binary.LittleEndian.PutUint64(h[8:], sector)
+	h[32] = blkNoStatus
+	phys := q.mem.Phys + uint64(off)
+	bufs := append(append([]buffer{{phys, 16, false}}, data...), buffer{phys + 32, 1, true})
+	if !q.q.put(r, bufs...) {
+		return false
+	}
+	q.slots = q.slots[:len(q.slots)-1]
+	return true
+}
+
+// interrupt completes what the device has done.
+func (q *blkQueue) interrupt() {
+	q.mu.Lock()
+	if q.q == nil {
+		q.mu.Unlock()
+		return
+	}
+	var done []*blkRequest
+	for {
+		t, _, ok := q.q.take()
+		if !ok {
+			break
+		}
+		r := t.(*blkRequest)
+		switch s := q.mem.Bytes[int(r.slot)*blkSlot+32]; s {
+		case blkOK:
+		case blkIOErr:
+			r.err = disk.ErrIO
+		case blkUnsupported:
+			r.err = disk.ErrSupported
+		default:
+			r.err = fmt.Errorf("the device returned status %#x: %w", s, disk.ErrIO)
+		}
+		q.slots = append(q.slots, r.slot)
+		done = append(done, r)
+	}
+	more := q.refill()
+	q.mu.Unlock()
+	if more {
+		q.q.kick()
+	}
+	for _, r := range done {
+		r.finish()
+	}
+}
+
+// refill submits what waits, as far as there is room; the queue is locked.
+func (q *blkQueue) refill() bool {
+	n := 0
+	for n < len(q.waiting) && q.submit(q.waiting[n]) {
+		n++
+	}
+	q.waiting = q.waiting[n:]
+	return n > 0
+}
+
+func (r *blkRequest) finish() {
+	if r.bio != nil {
+		r.bio.Done(r.err)
+		return
+	}
+	r.done.Set()
+}
+
+// What the helper thread is told.
+const (
+	blkStop = 1 << iota
+	blkBusy
+)
+
+// watch is the helper thread: it looks for requests that are not answered, once a second while there
+// are any.
+func (b *block) watch() {
+	timeout := time.Duration(-1)
+	for b.signals.Take(timeout)&blkStop == 0 {
+		timeout = time.Second
+		oldest, busy := b.oldest()
+		if !busy {
+			b.watched.Store(false)
+			if _, busy = b.oldest(); !busy {
+				timeout = -1
+				continue
+			}
+			b.watched.Store(true)
+		}
+		if b.v.failed() {
+			b.revive("the device reports a failure")
+		} else if b.v.k.Now()-oldest > blkTimeout {
+			b.revive("the device does not answer")
+		}
+	}
+}
+
+// wake tells the helper thread that there is a request to look after.
+func (b *block) wake() {
+	if !b.watched.Load() && !b.watched.Swap(true) {
+		b.signals.Raise(blkBusy)
+	}
+}
+
+// oldest is when the oldest request was sent.
+func (b *block) oldest() (at time.Duration, busy bool) {
+	for _, q := range b.queues {
+		q.q.mu.Lock()
+		for _, t := range q.q.tokens {
+			if r, ok := t.(*blkRequest); ok && (!busy || r.since < at) {
+				at, busy = r.since, true
+			}
+		}
+		q.q.mu.Unlock()
+	}
+	return at, busy
+}
+
+// revive resets the device; what it had fails.
+func (b *block) revive(why string) {
+	b.v.k.Printf("%s: %s: reset", b.v.name, why)
+	b.restart.Lock()
+	for _, q := range b.queues {
+		q.mu.Lock()
+	}
+	lost, err := b.v.restart()
+	for _, q := range b.queues {
+		q.slots = q.slots[:0]
+		for i := range blkQueueSize {
+			q.slots = append(q.slots, uint16(i))
+		}
+		if err != nil {
+			for _, bio := range q.waiting {
+				lost = append(lost, &blkRequest{bio: bio})
+			}
+			q.waiting = nil
+		} else if q.refill() {
+			q.q.kick()
+		}
+		q.mu.Unlock()
+	}
+	if err != nil {
+		b.v.k.Printf("%s: it stays out of use: %v", b.v.name, err)
+		b.gone.Store(true)
+	}
+	b.restart.Unlock()
+	for _, t := range lost {
+		r := t.(*blkRequest)
+		r.err = disk.ErrTimeout
+		r.finish()
+	}
+	if err != nil && b.disk != nil {
+		b.layer.Destroy(b.disk)
+	}
+}
+
+// Detach implements pci.Attached.
+func (b *block) Detach() {
+	b.restart.Lock()
+	b.gone.Store(true)
+	b.restart.Unlock()
+	b.layer.Destroy(b.disk)
+	b.signals.Raise(blkStop)
+	b.ended.Join()
+	if b.v.pci.Present() {
+		_ = b.v.reset() // it does not touch the memory any more
+	}
+	b.v.pci.SetMaster(false)
+	for _, q := range b.queues {
+		for _, t := range q.q.drain() {
+			r := t.(*blkRequest)
+			r.err = disk.ErrGone
+			r.finish()
+		}
+		q.mu.Lock()
+		waiting := q.waiting
+		q.waiting = nil
+		q.mu.Unlock()
+		for _, bio := range waiting {
+			bio.Done(disk.ErrGone)
+		}
+	}
+	b.v.stop()
+	for _, q := range b.queues {
+		b.v.k.FreeDMA(q.mem)
+	}
+}

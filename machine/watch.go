@@ -1,0 +1,95 @@
+package machine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"dfemu/cpu"
+	"dfemu/devices/watch"
+)
+
+// Watch says what of the devices is traced, checked and disturbed.
+type Watch struct {
+	Trace  *watch.Trace
+	Strict *watch.Strict
+	Faults *watch.Faults
+	// Symbol names an address of the guest, if symbols are known. It may be nil.
+	Symbol func(rip uint64) string
+}
+
+// watching is what a machine needs for it while it runs.
+type watching struct {
+	w *watch.Watcher
+	// mu serializes accesses to devices, so that it is known which processor the present one is of.
+	mu sync.Mutex
+	at atomic.Pointer[watch.Place] // nil between accesses
+}
+
+// startWatching attaches a watcher to the devices.
+func (p *pc) startWatching() {
+	o := p.m.cfg.Watch
+	if o == nil {
+		return
+	}
+	t := &p.watching
+	t.w = watch.New(watch.Options{
+		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now,
+		Place: func() watch.Place {
+			if at := t.at.Load(); at != nil {
+				return *at
+			}
+			return watch.Place{CPU: -1}
+		},
+	})
+	for _, d := range p.all {
+		if f, ok := d.(function); ok {
+			t.w.Attach(d.Name(), f.Function().Probe())
+		}
+	}
+}
+
+// placedBus is a bus whose accesses are made one at a time and are known to be those of a processor.
+type placedBus struct {
+	bus cpu.Bus
+	p   *pc
+	id  int
+}
+
+func (b *placedBus) enter() func() {
+	t := &b.p.watching
+	t.mu.Lock()
+	rip := b.p.m.acc.VCPU(b.id).RIP()
+	at := &watch.Place{CPU: b.id, RIP: rip}
+	if f := b.p.m.cfg.Watch.Symbol; f != nil {
+		at.Symbol = f(rip)
+	}
+	t.at.Store(at)
+	return func() {
+		t.at.Store(nil)
+		t.mu.Unlock()
+	}
+}
+
+// In implements cpu.Bus.
+func (b *placedBus) In(port uint16, size int) uint32 {
+	defer b.enter()()
+	return b.bus.In(port, size)
+}
+
+// Out implements cpu.Bus.
+func (b *placedBus) Out(port uint16, size int, v uint32) {
+	defer b.enter()()
+	b.bus.Out(port, size, v)
+}
+
+// Read implements cpu.Bus.
+func (b *placedBus) Read(gpa uint64, size int) uint64 {
+	defer b.enter()()
+	return b.bus.Read(gpa, size)
+}
+
+// Write implements cpu.Bus.
+func (b *placedBus) Write(gpa uint64, size int, v uint64) {
+	defer b.enter()()
+	b.bus.Write(gpa, size, v)
+}
