@@ -107,11 +107,11 @@ const (
 // allows 1.5 * 2^-12; what bits a processor returns within that is its own affair.
 // Results below the normal range are zero.
 func approximate(x float64) uint32 {
-	b := (math.Float32bits(float32(1/x)) + 1<<10) &^ (1<<11 - 1)
+	b := math.Float32bits(float32(1 / x))
 	if b&f32Inf == 0 {
-		b &= f32Sign
+		return b & f32Sign // a denormal result is zero, however near it is to a normal number
 	}
-	return b
+	return (b + 1<<10) &^ (1<<11 - 1)
 }
 
 // rcp32 is a lane of RCPPS. It raises nothing and takes denormals for zeros,
