@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -118,6 +120,9 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 			return err
 		}
 	}
+	// Processors in software occupy a scheduler slot of the Go runtime each while they execute: devices need some besides.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), f.cpus+2))
+	debug.SetGCPercent(50) // most of the heap is decoded code, which lives long
 	con := newConsole(os.Stdin, os.Stdout, os.Stderr)
 	trace, err := f.watch.configure(&cfg, os.Stderr, f.control != "")
 	if trace != nil {
