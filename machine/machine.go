@@ -274,6 +274,9 @@ func (m *Machine) Stats() (s cpu.Stats) {
 		s.Exits += t.Exits
 		s.Blocks += t.Blocks
 		s.Interpreted += t.Interpreted
+		s.Entries += t.Entries
+		s.TLBMisses += t.TLBMisses
+		s.Invalidations += t.Invalidations
 	}
 	return s
 }

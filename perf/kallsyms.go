@@ -154,22 +154,33 @@ func (k *kallsyms) checkNames(off, n int) bool {
 		}
 		at += head + size
 	}
-	markers := alignUp(at, k.align)
-	count := (n + markerEvery - 1) / markerEvery
-	// Linux 6.2 to 6.4 have kallsyms_seqs_of_names, 3 bytes for each symbol, between these and the tokens.
-	gap := k.table - alignUp(markers+4*count, k.align)
-	if gap != 0 && gap != alignUp(3*n, k.align) {
+	if !k.checkMarkers(off, n, alignUp(at, k.align), 4) && !k.checkMarkers(off, n, alignUp(at, k.align), 8) {
 		return false
 	}
-	at = off
-	for i := range n {
-		if i%markerEvery == 0 && int64(k.u32(markers+4*(i/markerEvery))) != int64(at-off) {
-			return false
-		}
-		size, head := k.nameLen(at)
-		at += head + size
-	}
 	k.names, k.n = off, n
+	return true
+}
+
+// checkMarkers reports whether the markers at an offset are those of n names at off. They have 8 bytes
+// before Linux 5.0, then 4.
+func (k *kallsyms) checkMarkers(off, n, markers, size int) bool {
+	count := (n + markerEvery - 1) / markerEvery
+	end := alignUp(markers+size*count, k.align)
+	// Linux 6.2 to 6.4 have kallsyms_seqs_of_names, 3 bytes for each symbol, between these and the tokens.
+	if end != k.table && end+alignUp(3*n, k.align) != k.table {
+		return false
+	}
+	at := off
+	for i := range n {
+		if i%markerEvery == 0 {
+			p := k.data[markers+size*(i/markerEvery):]
+			if int64(binary.LittleEndian.Uint32(p)) != int64(at-off) || size == 8 && binary.LittleEndian.Uint32(p[4:]) != 0 {
+				return false
+			}
+		}
+		tokens, head := k.nameLen(at)
+		at += head + tokens
+	}
 	return true
 }
 

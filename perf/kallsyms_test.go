@@ -16,14 +16,16 @@ type layout struct {
 	before bool // the addresses are before the number of symbols
 	seqs   bool // kallsyms_seqs_of_names is between markers and tokens
 	kind   string
+	marker int // bytes of a marker
 }
 
 var layouts = []layout{
-	{"absolute", 8, true, false, "absolute"},
-	{"relative with per-CPU symbols", 8, true, false, "percpu"},
-	{"relative, names by number", 8, true, true, "percpu"},
-	{"relative, behind the tokens", 8, false, false, "relative"},
-	{"relative to themselves", 4, false, false, "place"},
+	{"absolute", 8, true, false, "absolute", 8},
+	{"relative, long markers", 8, true, false, "relative", 8},
+	{"relative with per-CPU symbols", 8, true, false, "percpu", 4},
+	{"relative, names by number", 8, true, true, "percpu", 4},
+	{"relative, behind the tokens", 8, false, false, "relative", 4},
+	{"relative to themselves", 4, false, false, "place", 4},
 }
 
 const testVA = 0xffffffff82000000
@@ -112,6 +114,7 @@ func (l *layout) encode(syms []Symbol) []byte {
 	pad(l.align)
 	for _, m := range markers {
 		b = le.AppendUint32(b, uint32(m))
+		b = append(b, make([]byte, l.marker-4)...)
 	}
 	pad(l.align)
 	if l.seqs {
@@ -161,7 +164,7 @@ func TestKallsyms(t *testing.T) {
 
 // TestKallsymsDamaged sees that tables which contradict themselves are refused.
 func TestKallsymsDamaged(t *testing.T) {
-	l := layouts[3]
+	l := layouts[4]
 	syms := testKernelSymbols(600, false)
 	good := l.encode(syms)
 	find := func(s string) int { return bytes.Index(good, []byte(s)) }

@@ -44,12 +44,13 @@ type bootFlags struct {
 func newBoot() *cobra.Command {
 	var f bootFlags
 	c := &cobra.Command{
-		Use:   "boot [linux | DISK | KERNEL]",
+		Use:   "boot [kernel | linux | DISK | KERNEL]",
 		Short: "boot a guest",
-		Long: "Boot a guest on a Q35-like PC: without an image the built-in Linux guest, otherwise\n" +
-			"a disk image (through SeaBIOS) or a kernel (bzImage, PVH or Multiboot ELF).\n" +
+		Long: "Boot a guest on a Q35-like PC: without an image the guest kernel of this module (also\n" +
+			"called kernel), with linux the built-in Linux guest, otherwise a disk image (through\n" +
+			"SeaBIOS) or a kernel (bzImage, PVH or Multiboot ELF).\n" +
 			"On a terminal, Ctrl-A h lists the keys of the console.",
-		Example: "  dfemu boot\n  dfemu boot disk.img --memory 2G --cpus 2 --snapshot\n" +
+		Example: "  dfemu boot\n  dfemu boot kernel --disk disk.img,if=nvme --cpus 2\n  dfemu boot disk.img --memory 2G --cpus 2 --snapshot\n" +
 			"  dfemu boot --kernel bzImage --initrd initrd.img --append console=ttyS0",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), args) },
@@ -252,11 +253,15 @@ func (f *bootFlags) image(ctx context.Context, cfg *machine.Config, args []strin
 	if len(args) > 0 {
 		what = args[0]
 	}
-	if what != "" && (f.kernel != "" || f.firmware != "" && what == "linux") {
+	if what != "" && (f.kernel != "" || f.firmware != "" && (what == "kernel" || what == "linux")) {
 		return usageError{fmt.Errorf("%s: an image to boot and --kernel or --firmware exclude each other", what)}
 	}
 	switch {
-	case what == "linux" || what == "" && f.kernel == "" && f.firmware == "" && len(f.disks) == 0:
+	case what == "kernel" || what == "" && f.kernel == "" && f.firmware == "" && len(f.disks) == 0:
+		var err error
+		cfg.Kernel, err = images.BuildKernel(ctx, images.UserCache(), os.Stderr)
+		return err
+	case what == "linux":
 		g, err := images.Linux(ctx, images.UserCache(), os.Stderr)
 		if err != nil {
 			return err

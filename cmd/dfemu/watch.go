@@ -11,18 +11,21 @@ import (
 
 	"dfemu/devices/watch"
 	"dfemu/machine"
+	"dfemu/perf"
 )
 
 // watchFlags are the flags for whoever debugs a driver.
 type watchFlags struct {
 	trace, format, file, strict string
-	faults, faultFiles          []string
+	symbols                     string
+	faults                      []string
 }
 
 func (f *watchFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.trace, "trace", "", "trace devices: `DEVICE[:KIND[:NAME]],…`, as nvme0:cmd+irq,ahci*:reg")
 	fl.StringVar(&f.format, "trace-format", "text", "text, json, or perfetto (for ui.perfetto.dev)")
 	fl.StringVar(&f.file, "trace-file", "", "write the trace there instead of to stderr")
+	fl.StringVar(&f.symbols, "trace-symbols", "", "name the guest's code in traces by this vmlinux, bzImage or System.map (with nokaslr)")
 	fl.StringVar(&f.strict, "strict", "", "report what drivers do against the specifications: warn or stop")
 	fl.Lookup("strict").NoOptDefVal = "warn"
 	fl.StringArrayVar(&f.faults, "fault", nil, "inject a fault: `DEVICE,CONDITION…,ACTION…` or a file of them; see docs/faults.md")
@@ -67,6 +70,13 @@ func (f *watchFlags) configure(cfg *machine.Config, errOut io.Writer, control bo
 		}}
 	default:
 		return close, usageError{fmt.Errorf("--strict %s: must be warn or stop", f.strict)}
+	}
+	if f.symbols != "" {
+		o, err := perf.Open(f.symbols)
+		if err != nil {
+			return close, usageError{fmt.Errorf("--trace-symbols: %w", err)}
+		}
+		w.Symbol = o.Name
 	}
 	w.Faults = &watch.Faults{}
 	for _, s := range f.faults {

@@ -56,7 +56,6 @@ type asm struct {
 
 func (a *asm) byte(b ...byte) { a.b = append(a.b, b...) }
 func (a *asm) u32(v uint32)   { a.b = binary.LittleEndian.AppendUint32(a.b, v) }
-func (a *asm) u64(v uint64)   { a.b = binary.LittleEndian.AppendUint64(a.b, v) }
 func (a *asm) here() uintptr  { return a.base + uintptr(len(a.b)) }
 
 // modrm appends ModRM, SIB and displacement.
@@ -151,22 +150,6 @@ func (a *asm) store64(m rm, s reg) { a.op(0, true, false, mapOne, 0x89, uint8(s)
 func (a *asm) store32(m rm, s reg) { a.op(0, false, false, mapOne, 0x89, uint8(s), m) }
 func (a *asm) lea64(d reg, m rm)   { a.op(0, true, false, mapOne, 0x8d, uint8(d), m) }
 func (a *asm) lea32(d reg, m rm)   { a.op(0, false, false, mapOne, 0x8d, uint8(d), m) }
-func (a *asm) movImm64(d reg, v uint64) {
-	if v>>32 == 0 {
-		a.movImm32(d, uint32(v))
-		return
-	}
-	a.byte(0x48|uint8(d)>>3, 0xb8+uint8(d)&7)
-	a.u64(v)
-}
-
-func (a *asm) movImm32(d reg, v uint32) {
-	if d >= 8 {
-		a.byte(0x41)
-	}
-	a.byte(0xb8 + uint8(d)&7)
-	a.u32(v)
-}
 
 // storeImm32 stores 4 bytes.
 func (a *asm) storeImm32(m rm, v uint32) {

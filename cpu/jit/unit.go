@@ -16,11 +16,10 @@ type builder struct {
 	insts []inst
 	sites []interp.Site
 	colds []cold
-	i     int    // the instruction being translated
-	page  int32  // offset of the block in its page
-	word  int32  // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
-	vec   uint8  // what the unit needs of the vector registers: 0, 1, 3
-	code  []byte // for the caller
+	i     int   // the instruction being translated
+	page  int32 // offset of the block in its page
+	word  int32 // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
+	vec   uint8 // what the unit needs of the vector registers: 0, 1, 3
 	flagState
 }
 

@@ -16,6 +16,9 @@ const (
 	// to be reported with it, and batchSize how many are.
 	batchTime = 50_000
 	batchSize = 16
+	// bigTransfer is the size in bytes from which on a transfer takes so long that
+	// another worker is of use whatever the drive.
+	bigTransfer = 256 << 10
 )
 
 // runnable tells whether commands are taken.
@@ -33,8 +36,7 @@ func (p *port) kick() {
 	if p.waiting() == 0 || !p.runnable() {
 		return
 	}
-	busy := p.workers - p.idle + p.waking
-	if busy > 0 {
+	if p.workers-p.idle+p.waking > 0 {
 		if !p.slow() && p.running > 0 && p.d.o.Clock.Now()-p.since > 5*slowDrive {
 			p.average = 2 * slowDrive // it has not even come back yet
 		}
@@ -42,6 +44,11 @@ func (p *port) kick() {
 			return
 		}
 	}
+	p.wakeWorker()
+}
+
+// wakeWorker has one more worker look for commands.
+func (p *port) wakeWorker() {
 	switch {
 	case p.idle > p.waking:
 		p.waking++
@@ -84,8 +91,8 @@ func (p *port) execute(r *request) {
 	p.running++
 	begin := p.d.o.Clock.Now()
 	p.since = begin
-	if p.slow() && p.waiting() != 0 {
-		p.kick()
+	if p.waiting() != 0 && (p.slow() || r.Data.Size >= bigTransfer) {
+		p.wakeWorker()
 	}
 	p.mu.Unlock()
 	r.run()

@@ -172,6 +172,7 @@ type rxInfo struct {
 	ipID    uint16
 	rssType uint8
 	rssHash uint32
+	hashed  bool // the descriptor has the hash instead of identification and checksum (PCSD)
 	queue   int
 }
 
@@ -217,7 +218,9 @@ func (i *rxInfo) encodeSplit(b []byte, n [4]int, last bool) {
 
 func (i *rxInfo) encodeHead(b []byte) {
 	le.PutUint32(b, uint32(i.rssType)|uint32(i.queue)<<8)
-	if i.rssType != 0 {
+	if i.hashed {
+		// Not the checksum even where there is no hash: drivers take it for one, and
+		// sort packets into flows by it.
 		le.PutUint32(b[4:], i.rssHash)
 	} else {
 		le.PutUint16(b[4:], i.ipID)

@@ -491,7 +491,8 @@ func TestReceive(t *testing.T) {
 	c := newCard(t)
 	c.start(rctlBAM | rctlLPE)
 	c.put(0x5000, rxcsumIPOFL|rxcsumTUOFL|14)
-	c.buffers(0, 8)
+	c.buffers(0, 15)
+	c.put(0x2818, 8)
 	long := frame(3000, ownMAC)
 	good, bad := tcp(100, 6), tcp(100, 6)
 	bad[100] ^= 1
@@ -534,9 +535,20 @@ func TestReceive(t *testing.T) {
 	if n := c.receive(long, good); n != 0 {
 		t.Errorf("%d packets taken without room", n)
 	}
-	c.put(0x2818, 12)
+	// A single one more is not worth going on at once.
+	c.put(0x2818, 9)
+	if len(c.w.ready) != 0 {
+		t.Error("the back end goes on for a single descriptor")
+	}
+	c.clock.Advance(retryAfter)
 	<-c.w.ready
-	if n := c.receive(long, good); n != 2 {
+	if n := c.receive(long, good); n != 1 {
+		t.Errorf("%d packets taken", n)
+	}
+	c.receive(long)
+	c.put(0x2818, 14)
+	<-c.w.ready
+	if n := c.receive(good); n != 1 {
 		t.Errorf("%d packets taken", n)
 	}
 	c.put(0x100, rctlEN|rctlSECRC)
@@ -549,7 +561,7 @@ func TestReceive(t *testing.T) {
 	tagged := frame(80, ownMAC)
 	copy(tagged[12:], []byte{0x81, 0, 0x60, 9})
 	c.receive(tagged)
-	d := c.rx(0, 10)
+	d := c.rx(0, int(c.get(0x2810))-1)
 	got := make([]byte, le.Uint16(d[8:]))
 	c.ram.Read(le.Uint64(d), got)
 	want := append(bytes.Clone(tagged[:12]), tagged[16:]...)
@@ -591,6 +603,12 @@ func TestExtendedAndSplit(t *testing.T) {
 	c.receive(p)
 	if d := c.rx(0, 0); le.Uint32(d[4:]) != 0x323e8fc2 || d[0] != rssIPv4 {
 		t.Errorf("hash of addresses: % x", d[:8])
+	}
+	// Without a hash the field is 0, and not something that differs from packet to packet.
+	c.put(0x5818, 0)
+	c.receive(p)
+	if d := c.rx(0, 1); le.Uint64(d) != 0 {
+		t.Errorf("no hash: % x", d[:8])
 	}
 	// Packet split: 128, 1024 and 1024 bytes.
 	c.put(0, ctrlRST)

@@ -124,9 +124,10 @@ func (d *Device) examine(c *setup, b []byte, f *devices.Frame, i *rxInfo) {
 	} else {
 		checks(c, b, h, f.Flags&devices.FlagDataValid != 0, i)
 	}
-	if c.rss {
+	i.hashed = c.rxcsum&rxcsumPCSD != 0
+	if c.hash {
 		i.rssType, i.rssHash = c.filter.hash(b, h)
-		if i.rssType != 0 {
+		if i.rssType != 0 && c.spread {
 			e := c.filter.table[i.rssHash&0x7f>>2] >> (8 * (i.rssHash & 3))
 			i.queue = int(e >> 7 & 1)
 		}

@@ -14,6 +14,10 @@ type interrupts struct {
 	level  uint32            // causes of MSI-X that have been signalled and are still there
 	delay  [2]delay          // of receive and transmit causes
 	hushed bool              // by a fault: the next signal is lost
+
+	// retry lets a back end that waits for descriptors go on with few of them.
+	retry   devices.Timer
+	waiting bool
 }
 
 // throttle keeps interrupts apart by an interval.
@@ -42,6 +46,15 @@ func (i *interrupts) init(d *Device) {
 	for v := range i.vector {
 		i.vector[v].timer = d.o.Clock.NewTimer(again)
 	}
+	i.retry = d.o.Clock.NewTimer(func() {
+		d.mu.Lock()
+		due := i.waiting
+		i.waiting = false
+		d.mu.Unlock()
+		if due {
+			d.goOn()
+		}
+	})
 	for n := range i.delay {
 		x := &i.delay[n]
 		x.timer = d.o.Clock.NewTimer(func() {
@@ -58,6 +71,8 @@ func (i *interrupts) init(d *Device) {
 
 func (i *interrupts) stop() {
 	i.line.timer.Stop()
+	i.retry.Stop()
+	i.waiting = false
 	for v := range i.vector {
 		i.vector[v].timer.Stop()
 	}

@@ -195,7 +195,7 @@ func (d *Device) writeRegister(r devices.Reg, v uint32) (kick, room bool) {
 		if r.ID == regTDT {
 			kick = true
 		} else {
-			room = true
+			room = d.roomy(r.Index, v)
 		}
 	case regTCTL:
 		kick = v&tctlEN != 0
@@ -216,6 +216,35 @@ func (d *Device) writeRegister(r devices.Reg, v uint32) (kick, room bool) {
 	d.mem[at/4] = v
 	return kick, room
 }
+
+// retryAfter is how long, in nanoseconds, a back end waits for a driver that gives a
+// few descriptors only.
+const retryAfter = 500_000
+
+// roomy tells whether a ring with the tail v has enough room for a back end that waits
+// for it to go on. Drivers give descriptors back a few at a time, and waking the back end for
+// each few costs more than receiving what fits in. The caller holds mu.
+func (d *Device) roomy(q int, v uint32) bool {
+	if !d.starved.Load() {
+		return false
+	}
+	n := d.get(queueReg(0x2808, q)) / descSize
+	if d.splits() {
+		n /= 2
+	}
+	head := d.get(queueReg(0x2810, q))
+	if n == 0 || v >= n || head >= n || (v+n-head)%n >= n/4 {
+		return true
+	}
+	if !d.irq.waiting {
+		d.irq.waiting = true
+		d.irq.retry.Set(d.o.Clock.Now() + retryAfter)
+	}
+	return false
+}
+
+// splits tells whether receive descriptors are those of packet split.
+func (d *Device) splits() bool { return d.get(0x100)>>10&3 == 1 && d.get(0x5008)&rfctlEXSTEN != 0 }
 
 // running tells whether the unit that a head register belongs to is enabled.
 func (d *Device) running(id int) bool {

@@ -29,7 +29,8 @@ type setup struct {
 	sizes        [4]int // of the buffers that a descriptor has
 	buffers      int
 	descSize     uint64
-	rss          bool
+	hash         bool // packets are hashed
+	spread       bool // and go to two queues by that
 	filter       filter
 	mode         pci.InterruptMode
 }
@@ -120,13 +121,14 @@ func (c *setup) read(d *Device) {
 	filter := c.filter
 	*c = setup{rctl: d.get(0x100), rxcsum: d.get(0x5000), vet: uint16(d.get(offVET)), strip: d.get(0)&ctrlVME != 0, descSize: descSize, buffers: 1, mode: d.mode()}
 	c.extended = d.get(0x5008)&rfctlEXSTEN != 0
-	c.rss = d.get(0x5818)&3 == 1 && c.rxcsum&rxcsumPCSD != 0
+	c.hash = d.get(0x5818)>>16 != 0 && c.rxcsum&rxcsumPCSD != 0
+	c.spread = c.hash && d.get(0x5818)&3 == 1
 	size := 2048 >> (c.rctl >> 16 & 3)
 	if c.rctl&rctlBSEX != 0 && size < 2048 {
 		size *= 16
 	}
 	c.sizes[0] = size
-	if c.rctl>>10&3 == 1 && c.extended {
+	if d.splits() {
 		p := d.get(offPSRCTL)
 		c.split, c.buffers, c.descSize = true, 4, 2*descSize
 		c.sizes = [4]int{int(p&0x7f) * 128, int(p>>8&0x3f) << 10, int(p>>16&0x3f) << 10, int(p>>24&0x3f) << 10}

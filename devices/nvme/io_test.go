@@ -106,8 +106,6 @@ var shapes = []struct {
 			l = l[k:]
 			if more {
 				next := seg + uint64(16*k)
-				prev := link
-				_ = prev
 				link = func(a uint64, k int, kind uint64) {
 					le.PutUint64(d.bytes(next, 8), a)
 					le.PutUint64(d.bytes(next+8, 8), uint64(k)|kind<<60)

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"dfemu/devices"
 )
@@ -35,10 +34,9 @@ type Watcher struct {
 
 // attachment is one device's observer. It implements devices.Observer and devices.Faults.
 type attachment struct {
-	w      *Watcher
-	name   string
-	probe  *devices.Probe
-	serial atomic.Uint64 // of commands
+	w     *Watcher
+	name  string
+	probe *devices.Probe
 }
 
 // New returns a watcher.

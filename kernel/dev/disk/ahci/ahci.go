@@ -95,6 +95,10 @@ func (c *controller) start() error {
 	for _, p := range c.ports {
 		p.ready.Wait(-1)
 	}
+	for _, p := range c.ports {
+		p.proceed.Set()
+		p.announced.Wait(-1)
+	}
 	return nil
 }
 

@@ -40,19 +40,20 @@ const (
 
 // port is a port of a controller.
 type port struct {
-	c       *controller
-	n       int
-	name    string
-	base    uint64
-	mem     kern.DMA
-	signals *kern.Signals
-	thread  *kern.Thread
-	ready   *kern.Event
-	state   atomic.Int32
-	pending atomic.Uint32 // interrupt causes for the thread
-	watched atomic.Bool
-	alive   atomic.Bool
-	fails   int // recoveries without success
+	c                  *controller
+	n                  int
+	name               string
+	base               uint64
+	mem                kern.DMA
+	signals            *kern.Signals
+	thread             *kern.Thread
+	ready              *kern.Event // probed for the first time
+	proceed, announced *kern.Event
+	state              atomic.Int32
+	pending            atomic.Uint32 // interrupt causes for the thread
+	watched            atomic.Bool
+	alive              atomic.Bool
+	fails              int // recoveries without success
 
 	// Of the device, while the state is Good.
 	id   identity
@@ -78,7 +79,7 @@ func newPort(c *controller, n int) (*port, error) {
 		return nil, err
 	}
 	return &port{c: c, n: n, name: fmt.Sprintf("%s.%d", c.name, n), base: regPorts + uint64(n)*portSize, mem: mem,
-		signals: c.k.NewSignals(), ready: c.k.NewEvent(), recovering: true, gone: true}, nil
+		signals: c.k.NewSignals(), ready: c.k.NewEvent(), proceed: c.k.NewEvent(), announced: c.k.NewEvent(), recovering: true, gone: true}, nil
 }
 
 func (p *port) read(r uint64) uint32     { return p.c.regs.Read32(p.base + r) }
@@ -91,8 +92,15 @@ func (p *port) setState(s State) { p.state.Store(int32(s)) }
 
 // run is the port's thread.
 func (p *port) run() {
-	p.probe()
+	found := p.find()
 	p.ready.Set()
+	// Disks get their units in the order of the ports.
+	p.proceed.Wait(-1)
+	if found {
+		p.announce()
+	}
+	p.listen()
+	p.announced.Set()
 	timeout := p.idle()
 	for {
 		sig := p.signals.Take(timeout)
@@ -130,19 +138,27 @@ func (p *port) idle() time.Duration {
 	return -1
 }
 
-// probe takes the port from where it is to Good, or finds that there is no device.
+// probe takes in what is connected, if anything.
 func (p *port) probe() {
+	if p.find() {
+		p.announce()
+	}
+	p.listen()
+}
+
+// find takes the port from where it is to Good, or finds that there is no device.
+func (p *port) find() bool {
 	err := p.advance()
 	switch {
 	case err == nil:
-		p.announce()
+		return true
 	case errors.Is(err, errNoDevice):
 		p.setState(NeedInit)
 	default:
 		p.setState(Failed)
 		p.c.k.Printf("%s: %v", p.name, err)
 	}
-	p.listen()
+	return false
 }
 
 // listen lets the port interrupt: a device may be plugged in to any, also to one that failed.

@@ -1,0 +1,224 @@
+package pc64
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"dfemu/kernel/ddb"
+	"dfemu/kernel/kern/lwkt"
+)
+
+// debugger is entered by key, by command, by breakpoints and, if asked for, on a panic. It is nil until
+// SetDebugger.
+var (
+	debugger   *ddb.Debugger
+	debugStop  *context // the thread that was stopped
+	debugKnown atomic.Uint32
+)
+
+// breakKey is Ctrl-], which stops all for the debugger.
+const breakKey = 0x1d
+
+// SetDebugger makes the debugger the place where break-in key, breakpoints and, with onPanic, panics lead to.
+func SetDebugger(d *ddb.Debugger, onPanic bool) {
+	debugger = d
+	if onPanic {
+		panicHook = func() {
+			p := this()
+			tid := lwkt.ThreadID(0)
+			if p.ctx != 0 {
+				tid = system.CPU(int(p.index)).Current()
+			}
+			debugger.Enter(int(tid), ddb.Panic)
+		}
+	}
+	debugKnown.Store(1)
+}
+
+// Debug enters the debugger.
+func Debug() { kcall(kernelDebug, 0, 0, 0) }
+
+// debug stops the other CPUs and calls f.
+func debug(c *lwkt.CPU, f func(id int)) {
+	c.Quiesce(othersUp)
+	id := 0
+	debugStop = nil
+	if !c.IsIdle() {
+		id = int(c.Current())
+		debugStop = contextOf(c.Current())
+	}
+	f(id)
+	c.Unquiesce(ipiTest, 0)
+}
+
+func othersUp(cpu int) bool { return cpu < ncpu && atomic.LoadUint32(&percpuOf(cpu).up) != 0 }
+
+// breakIn enters the debugger on the operator's wish.
+func breakIn(c *lwkt.CPU) {
+	if debugKnown.Load() != 0 {
+		debug(c, enterAsked)
+	}
+}
+
+func enterAsked(id int) { debugger.Enter(id, ddb.Asked) }
+
+// debugTrap gives the debugger an exception of the thread that runs, and returns false if that is not for it.
+func debugTrap(c *lwkt.CPU, x *context) bool {
+	if debugKnown.Load() == 0 || !debugger.Active() {
+		return false
+	}
+	taken := false
+	debug(c, func(id int) { taken = debugger.Trap(id, x.vec == 3, x.rip) })
+	return taken
+}
+
+// DebugMachine is the machine as the debugger sees it.
+type DebugMachine struct{}
+
+// Put implements ddb.Machine. The console's lock may be held by a CPU that stands still.
+func (DebugMachine) Put(b byte) {
+	consoleRoom = 0
+	if b == '\n' {
+		uartByte('\r')
+		consoleRoom = 0
+	}
+	uartByte(b)
+	consoleRoom = 0
+}
+
+// Get implements ddb.Machine.
+func (DebugMachine) Get() byte {
+	for in8(com1+uartLSR)&uartReady == 0 {
+		pause()
+	}
+	return in8(com1)
+}
+
+// Mapped implements ddb.Machine. Devices' memory is not read: that may change them.
+func (DebugMachine) Mapped(a uint64) bool {
+	if a >= directMap && a < window {
+		p := a - directMap
+		ram := false
+		for i := range nMemoryMap {
+			m := &memoryMap[i]
+			ram = ram || m.typ == 1 && p >= m.addr && p-m.addr < m.size
+		}
+		if !ram {
+			return false
+		}
+	}
+	return mapped(a)
+}
+
+// Load implements ddb.Machine.
+func (DebugMachine) Load(a uint64) byte { return load8(a) }
+
+// Patch implements ddb.Machine. Text is read-only; the same memory in the direct map is not.
+func (DebugMachine) Patch(a uint64, b byte) bool {
+	t := rootPT
+	for l := 4; l >= 1; l-- {
+		shift := 12 + 9*(l-1)
+		v := load64(directMap + t + a>>shift&511*8)
+		if v&ptePresent == 0 {
+			return false
+		}
+		t = v & pteAddr
+		if v&pteLarge != 0 && l > 1 || l == 1 {
+			size := uint64(1) << shift
+			store8(directMap+t&^(size-1)+a&(size-1), b)
+			return true
+		}
+	}
+	return false
+}
+
+// Symbol implements ddb.Machine.
+func (DebugMachine) Symbol(pc uint64) (name, file string, line int, entry uint64, ok bool) {
+	f := findfunc(uintptr(pc))
+	if f.fn == nil {
+		return "", "", 0, 0, false
+	}
+	file, n := funcline1(f, uintptr(pc), false)
+	fn := (*runtime.Func)(f.fn)
+	return fn.Name(), file, int(n), uint64(fn.Entry()), true
+}
+
+// Text implements ddb.Machine: what is around this function and has names.
+func (m DebugMachine) Text() (from, to uint64) {
+	from, to = imageText()
+	return from, to
+}
+
+// Threads implements ddb.Machine.
+func (DebugMachine) Threads() int { return system.Threads() }
+
+// Thread implements ddb.Machine.
+func (DebugMachine) Thread(id int) (ddb.Thread, bool) {
+	t := system.Thread(lwkt.ThreadID(id))
+	if !t.Used() || t.Idle() {
+		return ddb.Thread{}, false
+	}
+	x := contextOf(lwkt.ThreadID(id))
+	n := ddb.Thread{ID: id, CPU: t.Owner(), Priority: t.Priority(), State: "wait", Name: t.Name[:]}
+	ident, sleeping := t.Sleeping()
+	switch {
+	case sleeping:
+		n.State, n.Ident = "sleep", ident
+	case t.Runnable():
+		n.State = "run"
+	}
+	n.Regs = ddb.Regs{AX: x.ax, BX: x.bx, CX: x.cx, DX: x.dx, SI: x.si, DI: x.di, BP: x.bp, SP: x.sp, R8: x.r8, R9: x.r9,
+		R10: x.r10, R11: x.r11, R12: x.r12, R13: x.r13, R14: x.r14, R15: x.r15, IP: x.rip, Flags: x.flags, CR2: x.cr2, FS: x.fs}
+	return n, true
+}
+
+// Token implements ddb.Machine.
+func (DebugMachine) Token(id, i int) (ddb.Token, bool) {
+	k, mode, held := system.Thread(lwkt.ThreadID(id)).TokenAt(i)
+	if k == nil {
+		return ddb.Token{}, false
+	}
+	return ddb.Token{Addr: addressOf(k), Collisions: k.Collisions(), Shared: mode == lwkt.Shared, Held: held, Name: k.Name}, true
+}
+
+// CPUs implements ddb.Machine.
+func (DebugMachine) CPUs() int { return ncpu }
+
+// CPU implements ddb.Machine.
+func (DebugMachine) CPU(n int) ddb.CPU {
+	s, p := &system.CPU(n).Stats, percpuOf(n)
+	c := ddb.CPU{Switches: s.Switches, Preemptions: s.Preemptions, IRQs: p.irqs, Syscalls: p.nsys, Traps: p.traps,
+		IPIsSent: s.IPIsSent, IPIsProcessed: s.IPIsProcessed, IPIInterrupts: s.IPIHard, Callouts: s.Callouts, LocalAPIC: uint64(p.apicID)}
+	if !system.CPU(n).IsIdle() {
+		c.Thread = int(system.CPU(n).Current())
+	}
+	return c
+}
+
+// Ring implements ddb.Machine.
+func (DebugMachine) Ring(from, to int) (sent, taken, done uint32) { return system.RingState(from, to) }
+
+// Step implements ddb.Machine.
+func (DebugMachine) Step(on bool) {
+	const trap = 1 << 8
+	if x := debugStop; x != nil {
+		x.flags &^= trap
+		if on {
+			x.flags |= trap
+			this().slow = 1
+		}
+	}
+}
+
+// SetPC implements ddb.Machine.
+func (DebugMachine) SetPC(pc uint64) {
+	if x := debugStop; x != nil {
+		x.rip = pc
+	}
+}
+
+// Reset implements ddb.Machine.
+func (DebugMachine) Reset() { Reset() }
+
+// PowerOff implements ddb.Machine.
+func (DebugMachine) PowerOff() { powerOff() }
