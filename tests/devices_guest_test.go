@@ -3,6 +3,7 @@ package tests
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"debug/elf"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dfemu/images"
 	"dfemu/machine"
@@ -247,12 +249,58 @@ func (g *guest) judge(t *testing.T, text string) {
 func (g *guest) run(t *testing.T) string {
 	t.Helper()
 	c, out := g.config(t)
-	o := boot(t, c)
-	if o.Cause != machine.PoweredOff {
-		t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
-	}
+	start(t, c, out)()
 	g.judge(t, out.String())
 	return out.String()
+}
+
+// guestLimit ends a guest that hangs.
+const guestLimit = 2 * time.Minute
+
+// start boots a machine in the background. The returned function waits for its end, which must be that it powers
+// itself off.
+func start(t *testing.T, c machine.Config, out *console) (wait func()) {
+	t.Helper()
+	_, wait = startControlled(t, c, out)
+	return wait
+}
+
+// startControlled is start, with the machine's control.
+func startControlled(t *testing.T, c machine.Config, out *console) (*machine.Machine, func()) {
+	t.Helper()
+	c.NoReboot = true
+	m, err := machine.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), guestLimit)
+	type end struct {
+		o   machine.Outcome
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		o, err := m.Run(ctx)
+		out.end()
+		ended <- end{o, err}
+	}()
+	var once sync.Once
+	wait := func() {
+		once.Do(func() {
+			e := <-ended
+			cancel()
+			if e.err != nil {
+				t.Error(e.err)
+			} else if e.o.Cause != machine.PoweredOff {
+				t.Errorf("ended with %v %s, want powered off", e.o.Cause, e.o.Detail)
+			}
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); wait() })
+	return m, wait
 }
 
 // assign is shell text that sets variables.

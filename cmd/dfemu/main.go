@@ -41,7 +41,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
-	root.AddCommand(newBoot(), newPerf(), newCtl(), newBench(), newConformance(), newMan(root))
+	root.AddCommand(newBoot(), newImage(), newPerf(), newCtl(), newBench(), newConformance(), newMan(root))
 	return root
 }
 

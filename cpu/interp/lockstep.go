@@ -194,11 +194,13 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 		if d.stopped { // as if it had faulted: it has changed nothing
 			return c.outcome(stNext), stop, undefined, stNext
 		}
-		f := steps[stop].flags
-		if f.Cond {
-			undefined |= uint64(f.Undefined)
-		} else {
-			undefined = undefined&^uint64(f.Written) | uint64(f.Undefined)
+		if st != stFault && st != stRestart {
+			f := steps[stop].flags
+			if f.Cond {
+				undefined |= uint64(f.Undefined)
+			} else {
+				undefined = undefined&^uint64(f.Written) | uint64(f.Undefined)
+			}
 		}
 		switch st {
 		case stNext:
@@ -262,7 +264,7 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 			_ = x86.Decode(u.Mode, u.Code[u.Insts[i].Start:u.Insts[i].Next], &in)
 			e.Insts = append(e.Insts, fmt.Sprintf("%#x %v", rip+uint64(u.Insts[i].Start), &in))
 		}
-		e.Diffs = append(e.Diffs, fmt.Sprintf("stopped before instruction %d of %d", stop, len(u.Insts)))
+		e.Diffs = append(e.Diffs, fmt.Sprintf("stopped before instruction %d of %d; went on at %#x, undefined flags %#x", stop, len(u.Insts), want.rip, undefined))
 		for i, v := range was.r[:16] {
 			e.Diffs = append(e.Diffs, fmt.Sprintf("before: r%d %#x", i, v))
 		}

@@ -324,6 +324,9 @@ func (b *builder) classOf(n *inst) class {
 		}
 		return clGeneric
 	}
+	if (n.Op == x86.VZEROUPPER || n.Op == x86.VZEROALL) && b.word == 4 {
+		return clExit // it must leave the registers that are out of reach
+	}
 	if n.VecLen != 0 || n.Op == x86.VZEROUPPER || n.Op == x86.VZEROALL {
 		return b.vectorClass(n)
 	}

@@ -73,19 +73,31 @@ func (b *builder) reach(page int, size int32, write bool, align uint8) {
 	if write {
 		tag, stub = layout.TLBWrite, b.t.stubs.write
 	}
-	b.lea64(r15, at(r14, size-1))
-	b.aluImm(4, true, inReg(r15), -4096)
-	b.alu64(1, r15, field(layout.Ctx))
+	var away []int // to where the TLB itself is asked
+	if size <= 8 {
+		// Low bits that are not zero make the tag a different one: an aligned operand lies in one page.
+		b.mov64(r15, r14)
+		b.aluImm(4, true, inReg(r15), -4096|(size-1))
+		b.alu64(0, r15, field(layout.Ctx))
+	} else {
+		b.lea64(r15, at(r14, size-1))
+		b.op(0, true, false, mapOne, 0x33, uint8(r15), inReg(r14))
+		b.aluImm(4, true, inReg(r15), -4096)
+		away = append(away, b.jcc(ccNE))
+		b.mov64(r15, r14)
+		b.aluImm(4, true, inReg(r15), -4096)
+		b.alu64(0, r15, field(layout.Ctx))
+	}
 	if page < 0 {
 		page = interp.PageRIP
 	}
 	entry := layout.Pages + int32(page)*layout.TLBEntrySize
 	b.alu64(7, r15, field(entry+tag))
-	j := b.jcc(ccNE)
+	away = append(away, b.jcc(ccNE))
 	back := len(b.b)
 	b.alu64(0, r14, field(entry+layout.TLBDelta))
 	b.slow(from...)
-	b.colds = append(b.colds, cold{from: []int{j}, kind: coldPage, next: back, stub: stub, page: entry})
+	b.colds = append(b.colds, cold{from: away, kind: coldPage, next: back, stub: stub, page: entry, size: size})
 }
 
 // pageOf is the index of the copy of a TLB entry for n's memory operand.

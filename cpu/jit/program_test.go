@@ -13,7 +13,7 @@ import (
 
 // TestPrograms compares generated programs on the interpreter and translated at once, and translated when they are hot.
 func TestPrograms(t *testing.T) {
-	n := 60
+	n := 120
 	if testing.Short() {
 		n = 10
 	}

@@ -48,6 +48,7 @@ type cold struct {
 	inst int
 	stub uintptr
 	page int32
+	size int32   // of the access
 	at   uintptr // where a coldOp starts
 }
 
@@ -269,6 +270,9 @@ func (b *builder) finish() {
 		}
 		switch c.kind {
 		case coldPage:
+			b.lea64(r15, at(r14, c.size-1))
+			b.aluImm(4, true, inReg(r15), -4096)
+			b.alu64(1, r15, field(layout.Ctx))
 			b.lea64(rAX, field(c.page))
 			b.callTo(c.stub)
 			b.jccTo(ccAE, b.base+uintptr(c.next))

@@ -38,6 +38,12 @@ func newNIC(t testing.TB, n devices.Network, accept devices.Offloads) *nic {
 func (c *nic) Receive(_ int, frames []devices.Frame) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer func() {
+		select {
+		case c.more <- struct{}{}:
+		default:
+		}
+	}()
 	for i := range frames {
 		if c.room == 0 {
 			return i
@@ -48,10 +54,6 @@ func (c *nic) Receive(_ int, frames []devices.Frame) int {
 		b := make([]byte, frames[i].Len())
 		frames[i].CopyTo(b, 0)
 		c.got = append(c.got, devices.Frame{Offload: frames[i].Offload, Pieces: [][]byte{b}})
-	}
-	select {
-	case c.more <- struct{}{}:
-	default:
 	}
 	return len(frames)
 }

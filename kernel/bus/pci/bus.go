@@ -31,11 +31,13 @@ type Bus struct {
 	k       *kern.Kernel
 	drivers []Driver
 
-	mu    sync.Mutex
-	spans []span
-	found map[Address]*unit
-	order []Address
-	units map[string][]bool
+	mu      sync.Mutex
+	spans   []span
+	found   map[Address]*unit
+	order   []Address
+	units   map[string][]bool
+	areas   map[uint8]*area // by bus; 0 is the machine's
+	nextBus uint8
 }
 
 // span is the configuration space of a range of buses.
@@ -52,7 +54,7 @@ type unit struct {
 
 // New returns an empty bus with the drivers to attach, the better first.
 func New(k *kern.Kernel, drivers ...Driver) *Bus {
-	return &Bus{k: k, drivers: drivers, found: map[Address]*unit{}, units: map[string][]bool{}}
+	return &Bus{k: k, drivers: drivers, found: map[Address]*unit{}, units: map[string][]bool{}, areas: map[uint8]*area{}}
 }
 
 // AddSpan says where configuration space of the buses from first to last is.
@@ -88,6 +90,7 @@ func (b *Bus) Scan() error {
 			b.remove(a)
 		}
 	}
+	b.assign(all)
 	var wg sync.WaitGroup
 	for _, d := range all {
 		if u := b.found[d.Address]; u != nil {
@@ -127,8 +130,10 @@ func (b *Bus) scanBus(bus uint8, seen map[Address]bool, all *[]*Device) error {
 				continue // another function is in its place: first the old one goes
 			}
 			*all = append(*all, d)
-			if d.Bridge > bus {
-				if err := b.scanBus(d.Bridge, seen, all); err != nil {
+			if d.header() != headerBridge {
+				// nothing is behind it
+			} else if behind := b.bridge(d); behind > bus {
+				if err := b.scanBus(behind, seen, all); err != nil {
 					return err
 				}
 			}

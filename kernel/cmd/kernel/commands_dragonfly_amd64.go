@@ -15,7 +15,7 @@ import (
 )
 
 // commands are the shell's commands that look at the base system.
-func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus) []shell.Command {
+func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func()) []shell.Command {
 	return []shell.Command{
 		{Name: "poweroff", Help: "turn the machine off", Run: func(io.Writer, []string) error { pc64.PowerOff(); return nil }},
 		{Name: "reboot", Help: "restart the machine", Run: func(io.Writer, []string) error { pc64.Reset(); return nil }},
@@ -29,6 +29,7 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus) []shell.Command {
 			}
 			return nil
 		}},
+		{Name: "ddb", Help: "enter the debugger, as Ctrl-] does at any time", Run: func(io.Writer, []string) error { pc64.Debug(); return nil }},
 		{Name: "ps", Help: "list the threads", Run: ps},
 		{Name: "cpus", Help: "what the CPUs have done", Run: cpus},
 		{Name: "mem", Help: "memory in use", Run: mem},
@@ -39,7 +40,7 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus) []shell.Command {
 			return mem(w, nil)
 		}},
 		{Name: "pciconf", Help: "list the PCI functions", Run: func(w io.Writer, _ []string) error { return pciconf(w, bus) }},
-		{Name: "rescan", Help: "look for new and gone PCI functions", Run: func(io.Writer, []string) error { return bus.Scan() }},
+		{Name: "rescan", Help: "look for new and gone PCI functions", Run: func(io.Writer, []string) error { defer changed(); return bus.Scan() }},
 		{Name: "nil", Help: "use a nil pointer", Run: func(io.Writer, []string) error {
 			var q *int
 			*q = 1

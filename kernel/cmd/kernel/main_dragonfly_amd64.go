@@ -10,6 +10,7 @@ import (
 	"dfemu/kernel/platform/pc64"
 	"dfemu/kernel/shell"
 	"dfemu/kernel/subr/disk"
+	"dfemu/kernel/vfs/devfs"
 )
 
 // toolchain is set by the image builder.
@@ -29,22 +30,32 @@ func main() {
 	k := kern.New(p)
 	o := options(os.Args[1:])
 	banner(k, p)
-	disks := disk.New(k, nil)
-	bus := pci.New(k, drivers(disks)...)
+	debug := debugger(o)
+	devices := devfs.New(k)
+	dev := devices.Mount("/dev", false)
+	standardDevices(k, devices)
+	disks := disk.New(k, devfs.NewDisks(devices))
+	showPorts(debug, disks.Port(), devices.Port())
+	bus := pci.New(k, drivers(disks, debug)...)
+	busChanged := showBus(debug, bus)
 	for _, e := range p.ECAMs() {
 		if e.Segment == 0 {
 			bus.AddSpan(e.Base, e.FirstBus, e.LastBus)
 		}
 	}
+	bus.SetWindow(p.PCIWindow())
 	if err := bus.Scan(); err != nil {
 		k.Printf("pci: %v", err)
 	}
+	busChanged()
 	disks.Sync()
+	devices.Config()
 	pc64.StartConsole()
 	con := console{p}
 	sh := shell.New(k, p.ReadConsole, con)
-	sh.Add(commands(k, p, bus)...)
+	sh.Add(commands(k, p, bus, busChanged)...)
 	sh.Add(diskCommands(k, disks)...)
+	sh.Add(deviceCommands(devices, dev)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())
 	if what, ok := o["dfly.selftest"]; ok {
 		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))

@@ -2,7 +2,6 @@ package virtio
 
 import (
 	"encoding/binary"
-	"fmt"
 	"sync"
 
 	"dfemu/kernel/dev/dma"
@@ -150,10 +149,4 @@ func (q *queue) drain() []any {
 		}
 	}
 	return out
-}
-
-// String is the queue's state, for the debugger.
-func (q *queue) String() string {
-	return fmt.Sprintf("queue %d: size %d free %d avail %d used %d device's used %d", q.index, q.size, q.nfree, q.avail, q.used,
-		dma.Load32(q.mem.Bytes, q.usedOff)>>16)
 }

@@ -124,9 +124,13 @@ func writeConsole(a, n uint64) {
 
 // consoleInterrupt takes in what has come.
 func consoleInterrupt(c *lwkt.CPU) {
-	got := false
+	got, stop := false, false
 	for in8(com1+uartLSR)&uartReady != 0 {
 		b := in8(com1)
+		if b == breakKey {
+			stop = true
+			continue
+		}
 		h := inputHead.Load()
 		if h-inputTail.Load() < uint32(len(inputRing)) {
 			inputRing[h%uint32(len(inputRing))] = b
@@ -136,6 +140,9 @@ func consoleInterrupt(c *lwkt.CPU) {
 	}
 	if got {
 		c.Wakeup(addressOf(&inputID), 0)
+	}
+	if stop {
+		breakIn(c)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // SetDebugger.
 var (
 	debugger   *ddb.Debugger
-	debugStop  *context // the thread that was stopped
+	debugStop  uint64 // address of the context of the thread that was stopped, 0 for none
 	debugKnown atomic.Uint32
 )
 
@@ -42,10 +42,10 @@ func Debug() { kcall(kernelDebug, 0, 0, 0) }
 func debug(c *lwkt.CPU, f func(id int)) {
 	c.Quiesce(othersUp)
 	id := 0
-	debugStop = nil
+	debugStop = 0
 	if !c.IsIdle() {
 		id = int(c.Current())
-		debugStop = contextOf(c.Current())
+		debugStop = addressOf(contextOf(c.Current()))
 	}
 	f(id)
 	c.Unquiesce(ipiTest, 0)
@@ -139,14 +139,18 @@ func (DebugMachine) Symbol(pc uint64) (name, file string, line int, entry uint64
 		return "", "", 0, 0, false
 	}
 	file, n := funcline1(f, uintptr(pc), false)
-	fn := (*runtime.Func)(f.fn)
-	return fn.Name(), file, int(n), uint64(fn.Entry()), true
+	return f.name(), file, int(n), uint64((*runtime.Func)(f.fn).Entry()), true
 }
 
-// Text implements ddb.Machine: what is around this function and has names.
-func (m DebugMachine) Text() (from, to uint64) {
-	from, to = imageText()
-	return from, to
+// Text implements ddb.Machine: the image's first executable segment.
+func (DebugMachine) Text() (from, to uint64) {
+	segs := uint64(directMap + stubSegs)
+	for i := range load64(segs) {
+		if s := segs + 8 + i*32; load64(s+24)&1 != 0 {
+			return load64(s), load64(s) + load64(s+16)
+		}
+	}
+	return 0, 0
 }
 
 // Threads implements ddb.Machine.
@@ -201,7 +205,7 @@ func (DebugMachine) Ring(from, to int) (sent, taken, done uint32) { return syste
 // Step implements ddb.Machine.
 func (DebugMachine) Step(on bool) {
 	const trap = 1 << 8
-	if x := debugStop; x != nil {
+	if x := (*context)(pointer(debugStop)); debugStop != 0 {
 		x.flags &^= trap
 		if on {
 			x.flags |= trap
@@ -212,7 +216,7 @@ func (DebugMachine) Step(on bool) {
 
 // SetPC implements ddb.Machine.
 func (DebugMachine) SetPC(pc uint64) {
-	if x := debugStop; x != nil {
+	if x := (*context)(pointer(debugStop)); debugStop != 0 {
 		x.rip = pc
 	}
 }

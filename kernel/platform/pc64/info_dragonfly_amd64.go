@@ -1,7 +1,9 @@
 package pc64
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"dfemu/kernel/kern/lwkt"
@@ -112,3 +114,27 @@ func Unanswered() []uint16 { return append([]uint16(nil), unknownSys[:nUnknownSy
 
 // Memory returns the pages that are free, and all there are.
 func Memory() (free, total int) { return pages.Free(), pages.Total() }
+
+// PCIWindow is the largest range of addresses below 4 GiB that neither memory nor configuration space nor the
+// interrupt controllers use: room for PCI functions that firmware has not given any.
+func (*Platform) PCIWindow() (from, to uint64) {
+	const top = 0xfec00000
+	type used struct{ from, to uint64 }
+	list := []used{{0, 1 << 20}, {top, 1 << 32}}
+	for n := range nMemoryMap {
+		m := &memoryMap[n]
+		list = append(list, used{m.addr, m.addr + m.size})
+	}
+	for _, e := range tables.ECAMs[:tables.NECAMs] {
+		list = append(list, used{e.Base, e.Base + uint64(e.LastBus-e.FirstBus)<<20 + 1<<20})
+	}
+	slices.SortFunc(list, func(a, b used) int { return cmp.Compare(a.from, b.from) })
+	at := uint64(0)
+	for _, u := range list {
+		if u.from > at && u.from <= top && u.from-at > to-from {
+			from, to = at, u.from
+		}
+		at = max(at, u.to)
+	}
+	return (from + 1<<20 - 1) &^ (1<<20 - 1), to
+}

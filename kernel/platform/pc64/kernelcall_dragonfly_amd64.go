@@ -24,6 +24,7 @@ const (
 	kernelPassive   // (CPU, address of a flag)
 	kernelRaise     // (CPU, vector)
 	kernelTest      // (what, a, b): see test
+	kernelDebug     // enter the debugger
 )
 
 const (
@@ -124,6 +125,9 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		if x.di < uint64(ncpu) && x.si >= vecDevice && x.si < vecTimer {
 			sendVector(percpuOf(int(x.di)).apicID, uint32(x.si))
 		}
+	case kernelDebug:
+		x.ax = 0
+		breakIn(c)
 	case kernelTest:
 		test(p, c, x)
 	default:

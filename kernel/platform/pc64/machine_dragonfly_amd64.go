@@ -139,6 +139,9 @@ func exception(p *percpu, x *context) {
 	case 16, 19:
 		sig, code = sigFPE, 7
 	case 1, 3:
+		if debugTrap(p.kcpu(), x) {
+			return
+		}
 		sig = sigTRAP
 	case 6:
 		sig = sigILL

@@ -1,7 +1,6 @@
 package pc64
 
 import (
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -125,7 +124,7 @@ func symbolize(pc uint64) (name, file string, line int32, ok bool) {
 		return "", "", 0, false
 	}
 	file, line = funcline1(f, uintptr(pc), false)
-	return (*runtime.Func)(f.fn).Name(), file, line, true
+	return f.name(), file, line, true
 }
 
 // printTrace prints a CPU's state and the calls that led to it.

@@ -52,6 +52,9 @@ func New(k *kern.Kernel, pub Publisher) *Layer {
 	return l
 }
 
+// Port is where the layer's thread takes its messages from.
+func (l *Layer) Port() *msgport.Port { return l.port }
+
 // Unit returns the lowest free unit number of a kind of disk; FreeUnit gives it back.
 func (l *Layer) Unit(kind string) int {
 	l.mu.Lock()

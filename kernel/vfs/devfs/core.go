@@ -39,6 +39,9 @@ func New(k *kern.Kernel) *Core {
 	return c
 }
 
+// Port is where the core thread takes its messages from.
+func (c *Core) Port() *msgport.Port { return c.port }
+
 // run is the core thread. A message's content is the change itself.
 func (c *Core) run() {
 	for {

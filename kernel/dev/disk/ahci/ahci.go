@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/ddb"
 	"dfemu/kernel/kern"
 	"dfemu/kernel/subr/disk"
 )
@@ -14,6 +15,7 @@ import (
 // Driver is the driver of AHCI controllers.
 type Driver struct {
 	Layer *disk.Layer
+	Debug *ddb.Debugger // may be nil
 }
 
 // Name implements pci.Driver.
@@ -49,6 +51,9 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 	if err := c.start(); err != nil {
 		c.stop()
 		return nil, err
+	}
+	if drv.Debug != nil {
+		drv.Debug.Add("ahci", c.show)
 	}
 	return c, nil
 }
@@ -179,3 +184,29 @@ func (c *controller) stop() {
 
 // Detach implements pci.Attached.
 func (c *controller) Detach() { c.stop() }
+
+// show prints the ports for the debugger.
+func (c *controller) show(d *ddb.Debugger) {
+	if c.regs.Read32(regGHC) == allOnes {
+		d.Str(c.name)
+		d.Str(": gone\n")
+		return
+	}
+	for _, p := range c.ports {
+		d.Str(p.name)
+		d.Str(": ")
+		d.Str(State(p.state.Load()).String())
+		for _, r := range [...]struct {
+			name string
+			v    uint64
+		}{{"active", uint64(p.active)}, {"waiting", uint64(len(p.waiting))}, {"CMD", uint64(p.read(portCMD))}, {"IS", uint64(p.read(portIS))},
+			{"IE", uint64(p.read(portIE))}, {"TFD", uint64(p.read(portTFD))}, {"SSTS", uint64(p.read(portSSTS))}, {"SERR", uint64(p.read(portSERR))},
+			{"SACT", uint64(p.read(portSACT))}, {"CI", uint64(p.read(portCI))}} {
+			d.Str(" ")
+			d.Str(r.name)
+			d.Str(" ")
+			d.Hex(r.v)
+		}
+		d.Line()
+	}
+}

@@ -2,7 +2,6 @@ package ahci
 
 import (
 	"fmt"
-	"math/bits"
 	"time"
 
 	"dfemu/kernel/subr/disk"
@@ -184,13 +183,4 @@ func (p *port) reconnect() error {
 		return fmt.Errorf("another device is in its place, serial number %s", p.id.serial)
 	}
 	return nil
-}
-
-// String is the port's state, for the debugger.
-func (p *port) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return fmt.Sprintf("%s: %v active %d waiting %d CMD %#x IS %#x IE %#x TFD %#x SSTS %#x SERR %#x SACT %#x CI %#x", p.name, State(p.state.Load()),
-		bits.OnesCount32(p.active), len(p.waiting), p.read(portCMD), p.read(portIS), p.read(portIE), p.read(portTFD), p.read(portSSTS),
-		p.read(portSERR), p.read(portSACT), p.read(portCI))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/ddb"
 	"dfemu/kernel/kern"
 	"dfemu/kernel/subr/disk"
 )
@@ -28,6 +29,7 @@ const (
 // Driver is the driver of NVMe controllers.
 type Driver struct {
 	Layer *disk.Layer
+	Debug *ddb.Debugger // may be nil
 }
 
 // Name implements pci.Driver.
@@ -112,6 +114,9 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 	c.ready.Wait(-1)
 	if c.err != nil {
 		return nil, c.err
+	}
+	if drv.Debug != nil {
+		drv.Debug.Add("nvme", c.show)
 	}
 	return c, nil
 }

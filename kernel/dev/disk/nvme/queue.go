@@ -2,7 +2,6 @@ package nvme
 
 import (
 	"encoding/binary"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -286,9 +285,4 @@ func (s *sq) oldest() (m *command, slot int) {
 		}
 	}
 	return m, slot
-}
-
-// String is the queue's state, for the debugger.
-func (s *sq) String() string {
-	return fmt.Sprintf("sq %d cq %d: depth %d tail %d under way %d waiting %d", s.id, s.cq.id, s.depth, s.tail, len(s.slots)-len(s.free), len(s.waiting))
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"sync/atomic"
+
+	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/ddb"
+	"dfemu/kernel/kern/msgport"
+	"dfemu/kernel/platform/pc64"
+)
+
+// debugger makes the kernel's debugger. It shows what it is told of by Add.
+func debugger(options map[string]string) *ddb.Debugger {
+	d := ddb.New(pc64.DebugMachine{})
+	pc64.SetDebugger(d, options["dfly.ddb"] == "panic")
+	return d
+}
+
+// showBus makes the debugger show the PCI functions; the result is called when they have changed.
+func showBus(d *ddb.Debugger, bus *pci.Bus) (update func()) {
+	var list atomic.Pointer[[]pci.Entry]
+	d.Add("pci", func(d *ddb.Debugger) {
+		l := list.Load()
+		if l == nil {
+			return
+		}
+		for i := range *l {
+			e := &(*l)[i]
+			d.Str("pci ")
+			d.Dec(uint64(e.Device.Bus))
+			d.Str(":")
+			d.Dec(uint64(e.Device.Slot))
+			d.Str(".")
+			d.Dec(uint64(e.Device.Func))
+			d.Str(" ")
+			d.Hex(uint64(e.Device.Vendor))
+			d.Str(" ")
+			d.Hex(uint64(e.Device.ID))
+			d.Str(" class ")
+			d.Hex(uint64(e.Device.Class))
+			d.Str(" command ")
+			d.Hex(uint64(e.Device.Read(4, 2)))
+			d.Str(" ")
+			d.Str(e.Name)
+			d.Line()
+		}
+	})
+	return func() {
+		l := bus.List()
+		list.Store(&l)
+	}
+}
+
+// showPorts makes the debugger show message ports.
+func showPorts(d *ddb.Debugger, ports ...*msgport.Port) {
+	for _, p := range ports {
+		d.Add("msgport", func(d *ddb.Debugger) {
+			prio, normal, transit := p.Depth()
+			d.Str("port ")
+			d.Str(p.Name)
+			d.Str(": priority ")
+			d.Dec(uint64(prio))
+			d.Str(" normal ")
+			d.Dec(uint64(normal))
+			d.Str(" on their way ")
+			d.Dec(uint64(transit))
+			d.Line()
+		})
+	}
+}
