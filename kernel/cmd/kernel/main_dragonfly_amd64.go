@@ -36,8 +36,10 @@ func main() {
 	standardDevices(k, devices)
 	disks := disk.New(k, devfs.NewDisks(devices))
 	showPorts(debug, disks.Port(), devices.Port())
-	bus := pci.New(k, drivers(disks, debug)...)
+	slots := &pci.Slots{}
+	bus := pci.New(k, append(drivers(disks, debug), slots)...)
 	busChanged := showBus(debug, bus)
+	slots.Bus, slots.Changed = bus, busChanged
 	for _, e := range p.ECAMs() {
 		if e.Segment == 0 {
 			bus.AddSpan(e.Base, e.FirstBus, e.LastBus)
