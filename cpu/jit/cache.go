@@ -76,7 +76,7 @@ func newTranslator() (*translator, error) {
 func (t *translator) close() { t.mem.close() }
 
 func (t *translator) reset() {
-	t.mem.used = t.start
+	t.mem.truncate(t.start)
 	t.units.reset()
 	t.find = map[unitKey]*record{}
 	t.pages = map[uint64][]*record{}
@@ -116,8 +116,7 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	if u == nil {
 		return nil
 	}
-	t.mem.used += copy(t.mem.w[t.mem.used:], code)
-	t.mem.used = (t.mem.used + 15) &^ 15
+	t.mem.append(code)
 	u.Epoch = t.epoch
 	u.Prepare()
 	n := &record{Unit: u, id: id}

@@ -28,7 +28,26 @@ type codeMemory struct {
 	w    []byte
 	x    []byte
 	used int
+	// shed is up to where the mapping to write has been taken out of memory.
+	shed int
 }
+
+// shedStep is how much code is written between two calls that take it out of memory, in bytes.
+const shedStep = 512 << 10
+
+// append puts code at the end.
+func (m *codeMemory) append(code []byte) {
+	m.used += copy(m.w[m.used:], code)
+	m.used = (m.used + 15) &^ 15
+	if end := m.used &^ 0xfff; end-m.shed >= shedStep {
+		// The pages stay in the other mapping; patches bring single ones back.
+		_ = unix.Madvise(m.w[m.shed:end], unix.MADV_DONTNEED)
+		m.shed = end
+	}
+}
+
+// truncate forgets the code from n on.
+func (m *codeMemory) truncate(n int) { m.used, m.shed = n, 0 }
 
 // base is where the code is executed.
 func (m *codeMemory) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(m.x))) }
