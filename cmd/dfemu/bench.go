@@ -28,6 +28,9 @@ type benchFlags struct {
 	rounds              int
 	time, idle, timeout time.Duration
 	native, json        bool
+	// Of dfemu bench kernel: the guest kernel, and the rows.
+	guest     string
+	guestRows []string
 }
 
 // newBench is the command that measures.
@@ -59,6 +62,47 @@ func newBench() *cobra.Command {
 	fl.DurationVar(&f.idle, "idle", 10*time.Second, "how long an idle guest is watched")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "at most this long for one guest")
 	fl.BoolVar(&f.native, "native", true, "measure the workloads on the host, too")
+	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
+	completeAccel(c, "accel")
+	c.AddCommand(newBenchKernel(&f))
+	return c
+}
+
+// newBenchKernel is the command that measures this module's kernel beside Linux.
+func newBenchKernel(f *benchFlags) *cobra.Command {
+	linux := true
+	c := &cobra.Command{
+		Use:   "kernel",
+		Short: "measure the guest kernel beside Linux",
+		Long: "Measure the guest kernel: from the start of the process to its prompt, and what its shell's\n" +
+			"bench command measures: context switches, messages, tokens, calls between CPUs, interrupts.\n" +
+			"Beside it, in the same machine, Linux to its init, its system call and its pipe ping-pong.",
+		Example: "  dfemu bench kernel --accel jit --cpus 1,2 --rounds 5",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if f.guest, err = images.BuildKernel(c.Context(), images.UserCache(), c.ErrOrStderr()); err != nil {
+				return err
+			}
+			f.native = false
+			f.guestRows = []string{"kernel"}
+			if linux {
+				f.guestRows = append(f.guestRows, bench.LinuxLike()...)
+			}
+			return f.run(c, nil)
+		},
+	}
+	fl := c.Flags()
+	fl.SortFlags = false
+	fl.StringSliceVar(&f.accels, "accel", []string{"auto"}, "accelerators to measure: "+strings.Join(machine.Accelerators(), ", "))
+	fl.StringVar(&f.qemu, "qemu", "", "QEMU's executable; none leaves it out (default qemu-system-x86_64 if installed)")
+	fl.StringVar(&f.kernel, "kernel", "", "Linux kernel to boot, as of dfemu bench")
+	fl.BoolVar(&linux, "linux", true, "measure Linux, too")
+	fl.IntSliceVar(&f.cpus, "cpus", []int{1, 2}, "numbers of CPUs to measure with")
+	fl.StringVar(&f.memory, "memory", "512M", "memory of the guest")
+	fl.IntVar(&f.rounds, "rounds", 3, "how often each is measured; medians are printed")
+	fl.DurationVar(&f.time, "time", time.Second, "how long each of Linux's workloads is measured")
+	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "at most this long for one guest")
 	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
 	completeAccel(c, "accel")
 	return c
@@ -106,12 +150,15 @@ func (f *benchFlags) run(c *cobra.Command, rows []string) (err error) {
 func (f *benchFlags) config(rows []string) (bench.Config, error) {
 	cfg := bench.Config{
 		Append: f.extra, Kernel: f.kernel, CPUs: f.cpus, Rows: rows,
-		Rounds: f.rounds, Time: f.time, Idle: f.idle, Timeout: f.timeout,
+		GuestKernel: f.guest, Rounds: f.rounds, Time: f.time, Idle: f.idle, Timeout: f.timeout,
 	}
 	for _, r := range rows {
 		if !slices.Contains(bench.Rows(), r) {
 			return cfg, usageError{fmt.Errorf("row %q: must be of %s", r, strings.Join(bench.Rows(), ", "))}
 		}
+	}
+	if f.guest != "" {
+		cfg.Rows = f.guestRows
 	}
 	size, err := parseSize(f.memory)
 	if err == nil {

@@ -64,10 +64,22 @@ Examples:
 
 Flags:
 {{.LocalFlags.FlagUsages}}
+In the manual page (dfemu man DIR): --` + strings.Join(rareFlags, " --") + `
+
 ` + statusHelp + "\n")
 	f.register(c)
+	help := c.HelpFunc()
+	c.SetHelpFunc(func(c *cobra.Command, args []string) {
+		for _, name := range rareFlags {
+			_ = c.Flags().MarkHidden(name)
+		}
+		help(c, args)
+	})
 	return c
 }
+
+// rareFlags are left to the manual page, so that the help fits on a screen.
+var rareFlags = []string{"debugcon", "la57", "lockstep", "trace-file", "trace-format", "trace-symbols", "virtio-console"}
 
 // register adds the flags to a command that boots a guest.
 func (f *bootFlags) register(c *cobra.Command) {
