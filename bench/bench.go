@@ -33,6 +33,8 @@ type Config struct {
 	Initrd string // with the guest program as /init: see [Guest.Initrd]
 	Native string // the guest program, for the host; "" leaves it out
 	Append string // added to the kernel's command line
+	// GuestKernel is this module's kernel, an ELF file, which the row kernel boots; "" leaves that out.
+	GuestKernel string
 
 	CPUs   []int // numbers of processors to measure with
 	Memory int   // MiB
@@ -105,9 +107,12 @@ type Report struct {
 // check refuses what cannot be measured.
 func (c *Config) check() error {
 	for _, r := range c.Rows {
-		if !slices.Contains(Rows(), r) {
+		if r != rowKernel && !slices.Contains(Rows(), r) {
 			return fmt.Errorf("row %q: must be of %s", r, strings.Join(Rows(), ", "))
 		}
+	}
+	if err := c.checkKernel(); err != nil {
+		return err
 	}
 	switch {
 	case len(c.Accels) == 0 && c.QEMU == "":
@@ -141,6 +146,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	for round := range c.Rounds {
 		for _, cpus := range c.CPUs {
+			if c.GuestKernel != "" && c.wants(rowKernel) {
+				r.each(ctx, round, cpus, rowKernel, r.subjects(), r.guestKernel)
+			}
 			if c.wants(rowBoot) {
 				r.each(ctx, round, cpus, rowBoot, r.bootSubjects(), r.boot)
 			}

@@ -30,6 +30,7 @@ type process struct {
 
 	kernel, init, end time.Duration
 	results           map[string]float64 // nanoseconds of an operation
+	order             []string           // of the guest kernel's results
 	failed            []string
 	finished          bool // the program came to its end
 	instructions      uint64
@@ -93,8 +94,14 @@ func (p *process) lines(r io.Reader, f func(string)) {
 // console looks at a line of the guest's console; p.mu is held.
 func (p *process) console(line string) {
 	now := time.Since(p.started)
-	if p.kernel == 0 && strings.Contains(line, "Linux version") {
+	if p.kernel == 0 && (strings.Contains(line, "Linux version") || strings.Contains(line, kernelFirst)) {
 		p.kernel = now
+	}
+	if p.init == 0 && strings.Contains(line, kernelPrompt) {
+		p.init = now
+	}
+	if rest, ok := strings.CutPrefix(line, markKernel); ok {
+		p.kernelLine(rest)
 	}
 	i := strings.Index(line, mark)
 	if i < 0 {

@@ -19,10 +19,14 @@ type subject struct {
 	name   string
 	accel  string // of this monitor; "" for QEMU and for the host itself
 	unpack bool   // the monitor unpacks the kernel
+	own    bool   // the guest is this module's kernel
 }
 
 // command returns the process that runs the guest with a kernel command line.
 func (r *run) command(ctx context.Context, s subject, cpus int, cmdline string) *exec.Cmd {
+	if s.own {
+		return r.kernelCommand(ctx, s, cpus, cmdline)
+	}
 	c := &r.c
 	line := strings.TrimSpace("console=ttyS0 panic=-1 " + cmdline + " " + c.Append)
 	switch {

@@ -29,9 +29,10 @@ func (rep *Report) Print(w io.Writer) error {
 			title string
 			in    func(row string) bool
 		}{
-			{"boot", func(row string) bool { return row == rowBoot }},
+			{"the guest kernel", func(row string) bool { return row == rowKernel }},
+			{rep.linux("boot"), func(row string) bool { return row == rowBoot }},
 			{"a guest that waits for input", func(row string) bool { return row == rowIdle }},
-			{"work in the guest, time of one operation", func(row string) bool { return row != rowBoot && row != rowIdle }},
+			{rep.linux("work in the guest, time of one operation"), func(row string) bool { return row != rowKernel && row != rowBoot && row != rowIdle }},
 		} {
 			if err := rep.table(w, fmt.Sprintf("%s, %d CPU", kind.title, n), n, kind.in); err != nil {
 				return err
@@ -135,4 +136,12 @@ func number(v float64, ok bool) string {
 		return fmt.Sprintf("%.2f", v)
 	}
 	return fmt.Sprintf("%.3f", v)
+}
+
+// linux adds to a title that it is of Linux, where there are other guests, too.
+func (rep *Report) linux(title string) string {
+	if slices.ContainsFunc(rep.Results, func(m Result) bool { return m.Row == rowKernel }) {
+		return "Linux, " + title
+	}
+	return title
 }

@@ -129,21 +129,31 @@ func (p *pc) ataDrive(name string, d *Disk, store devices.Block) (ata.Drive, err
 }
 
 // attachNVMe attaches a disk as a namespace: of a controller of its own, or, with ctrl=NAME, of one that the disks of
-// this name share.
+// this name share. With pool it is instead what the guest makes namespaces of.
 func (p *pc) attachNVMe(n int, d *Disk, store devices.Block) error {
 	ctrl, _ := d.Store.Take("ctrl")
 	model, _ := d.Store.Take("model")
 	zoned, isZoned := d.Store.Take("zoned")
+	pool, isPool := d.Store.Take("pool")
 	space := nvme.NamespaceOptions{Store: store, BlockSize: d.Store.Logical, Zoned: isZoned && zoned != "off"}
-	if ctrl != "" {
-		for i := range p.nvmes {
-			if p.nvmes[i].ctrl == ctrl {
-				p.nvmes[i].spaces = append(p.nvmes[i].spaces, space)
-				return nil
-			}
+	var drive *nvmeDrive
+	for i := range p.nvmes {
+		if ctrl != "" && p.nvmes[i].ctrl == ctrl {
+			drive = &p.nvmes[i]
 		}
 	}
-	p.nvmes = append(p.nvmes, nvmeDrive{ctrl, d.Serial, model, []nvme.NamespaceOptions{space}})
+	if drive == nil {
+		p.nvmes = append(p.nvmes, nvmeDrive{ctrl: ctrl, serial: d.Serial, model: model})
+		drive = &p.nvmes[len(p.nvmes)-1]
+	}
+	switch {
+	case !isPool || pool == "off":
+		drive.spaces = append(drive.spaces, space)
+	case drive.pool != nil:
+		return errors.Join(fmt.Errorf("pool: controller %q has one already", ctrl), store.Close())
+	default:
+		drive.pool = store
+	}
 	return nil
 }
 
@@ -151,6 +161,7 @@ func (p *pc) attachNVMe(n int, d *Disk, store devices.Block) error {
 type nvmeDrive struct {
 	ctrl, serial, model string
 	spaces              []nvme.NamespaceOptions
+	pool                devices.Block // or nil
 }
 
 // controllers makes the NVMe controllers once all their namespaces are known.
@@ -158,7 +169,7 @@ func (p *pc) controllers() error {
 	for i, n := range p.nvmes {
 		dev, err := nvme.New(nvme.Options{
 			Name: fmt.Sprintf("nvme%d", i), Clock: p.m.clock,
-			Sub: nvme.SubsystemOptions{Serial: n.serial, Model: n.model, Namespaces: n.spaces},
+			Sub: nvme.SubsystemOptions{Serial: n.serial, Model: n.model, Namespaces: n.spaces, Pool: n.pool},
 		})
 		if err != nil {
 			return err

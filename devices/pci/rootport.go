@@ -258,8 +258,9 @@ func (p *RootPort) Populate(fns ...*Function) error {
 }
 
 // Plug puts a device's functions, numbered from 0, into the slot of a running
-// machine and tells the guest. They are reachable when the guest has turned the
-// slot's power on.
+// machine and tells the guest, also by the slot's attention button: guests
+// with a button to wait for look at nothing else. The functions are reachable
+// when the guest has turned the slot's power on.
 func (p *RootPort) Plug(fns ...*Function) error {
 	if !p.hotPlug {
 		return fmt.Errorf("pci: %s cannot be plugged into while the guest runs: its slot has no hot-plug", p.name)
@@ -270,7 +271,7 @@ func (p *RootPort) Plug(fns ...*Function) error {
 	p.mu.Lock()
 	x := p.express + expSlotSta
 	p.put(x, 2, p.get(x, 2)|slotStaPDS)
-	events := uint32(slotPresence)
+	events := uint32(slotPresence | slotButton)
 	if p.trainLink() {
 		events |= slotStaLink
 	}

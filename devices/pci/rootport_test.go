@@ -139,7 +139,7 @@ func TestHotPlug(t *testing.T) {
 	if err := p.Plug(f); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.in(a, x+slotStatus, 2); got != 0x48 {
+	if got := m.in(a, x+slotStatus, 2); got != 0x49 {
 		t.Errorf("slot status after plugging: %#x", got)
 	}
 	if got := m.msi.Take(); len(got) != 1 || got[0].Data != 0x51 {
@@ -148,7 +148,7 @@ func TestHotPlug(t *testing.T) {
 	if m.in(d, 0, 4) != 0xffffffff || m.in(a, x+linkStatus, 2)&0x2000 != 0 {
 		t.Error("reachable without power")
 	}
-	m.out(a, x+slotStatus, 2, 0x8)
+	m.out(a, x+slotStatus, 2, 0x9)
 	m.out(a, x+slotControl, 2, 0x11f9) // power on
 	if m.in(d, 0, 4) != 0x56781234 || m.in(a, x+linkStatus, 2)&0x2000 == 0 || resets != 1 {
 		t.Errorf("not reachable with power; %d resets", resets)

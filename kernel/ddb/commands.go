@@ -224,6 +224,12 @@ func (d *Debugger) trace() {
 		return
 	}
 	d.frame(t.Regs.IP)
+	// At its first instruction a function has no frame yet: the caller is on top of the stack.
+	if _, _, _, entry, ok := d.m.Symbol(t.Regs.IP); ok && entry == t.Regs.IP {
+		if ret, ok := d.load64(t.Regs.SP); ok {
+			d.frame(ret - 1)
+		}
+	}
 	bp := t.Regs.BP
 	for range 64 {
 		ret, ok := d.load64(bp + 8)

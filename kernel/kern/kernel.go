@@ -11,7 +11,8 @@ import (
 // Kernel is a running kernel.
 type Kernel struct {
 	Platform
-	log Log
+	log  Log
+	pool TokenPool
 }
 
 // New returns the kernel on a platform.

@@ -107,3 +107,65 @@ func testPorts(e env) error {
 	}
 	return nil
 }
+
+// testTokenPool guards counters by the tokens of the pool for their addresses.
+func testTokenPool(e env) error {
+	var counts [64]int
+	const rounds = 500
+	err := e.contend(func(worker int) error {
+		for i := range rounds {
+			n := (worker*7 + i) % len(counts)
+			tok := e.k.PoolToken(uintptr(0x1000 + 64*n))
+			e.k.GetToken(tok, kern.Exclusive)
+			counts[n]++
+			e.k.ReleaseToken(tok)
+		}
+		return nil
+	})
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	if want := 2 * e.k.CPUs() * rounds; err == nil && sum != want {
+		err = fmt.Errorf("the counts add up to %d, want %d", sum, want)
+	}
+	return err
+}
+
+// testBytes gets memory of many sizes on all CPUs and frees it there and elsewhere.
+func testBytes(e env) error {
+	b := objcache.NewBytes(objcache.Critical{K: e.k})
+	n := 2 * e.k.CPUs()
+	pass := make([]chan []byte, n)
+	for i := range pass {
+		pass[i] = make(chan []byte, 400)
+	}
+	err := e.contend(func(worker int) error {
+		for i := range 400 {
+			p := b.Get(1 + (i*i*37+worker)%20000)
+			for j := range p {
+				if p[j] != 0 {
+					return fmt.Errorf("byte %d of %d is %#x", j, len(p), p[j])
+				}
+			}
+			p[0], p[len(p)-1] = 0xff, 0xff
+			pass[(worker+i)%n] <- p
+			select {
+			case p := <-pass[worker]:
+				b.Put(p)
+			default:
+			}
+		}
+		return nil
+	})
+	for _, c := range pass {
+		for len(c) > 0 {
+			p := <-c
+			if p[0] != 0xff || p[len(p)-1] != 0xff {
+				return fmt.Errorf("%d bytes were changed by somebody else", len(p))
+			}
+			err = errors.Join(err, e.inThread(kern.ThreadAttr{Name: "bytes", Priority: kern.Daemon}, func() error { b.Put(p); return nil }))
+		}
+	}
+	return err
+}

@@ -46,17 +46,34 @@ var all = []struct {
 	{"ipi", testIPI},
 	{"quiesce", testQuiesce},
 	{"dma", testDMA},
+	{"guards", func(env) error { return pc64.TestGuards() }},
+	{"protection", func(env) error { return pc64.TestProtection() }},
+	{"token-pool", testTokenPool},
 	{"slab", testSlab},
+	{"bytes", testBytes},
 	{"objcache", testCache},
 	{"msgport", testPorts},
 }
 
+// Test is a test of another part of the kernel.
+type Test struct {
+	Name string
+	Run  func() error
+}
+
 // Run runs tests by name and prints a line for each. Without names, or for "all", it runs
-// all.
-func Run(w io.Writer, k *kern.Kernel, p *pc64.Platform, names []string) error {
+// all, then those of other parts.
+func Run(w io.Writer, k *kern.Kernel, p *pc64.Platform, names []string, more ...Test) error {
 	e := env{k, p}
 	failed, ran := 0, 0
-	for _, t := range all {
+	tests := all[:len(all):len(all)]
+	for _, t := range more {
+		tests = append(tests, struct {
+			name string
+			run  func(env) error
+		}{t.Name, func(env) error { return t.Run() }})
+	}
+	for _, t := range tests {
 		if len(names) > 0 && !slices.Contains(names, "all") && !slices.Contains(names, t.name) {
 			continue
 		}

@@ -55,7 +55,8 @@ func (s *Shell) Add(c ...Command) {
 // Run reads and runs commands until input ends.
 func (s *Shell) Run() {
 	fmt.Fprint(s.out, Prompt)
-	var b [256]byte
+	// One at a time: what follows a command may be meant for what it starts, as the debugger.
+	var b [1]byte
 	for {
 		n := s.read(b[:])
 		if n == 0 {

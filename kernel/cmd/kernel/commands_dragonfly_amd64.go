@@ -15,7 +15,7 @@ import (
 )
 
 // commands are the shell's commands that look at the base system.
-func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func()) []shell.Command {
+func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func(), tests []selftest.Test) []shell.Command {
 	return []shell.Command{
 		{Name: "poweroff", Help: "turn the machine off", Run: func(io.Writer, []string) error { pc64.PowerOff(); return nil }},
 		{Name: "reboot", Help: "restart the machine", Run: func(io.Writer, []string) error { pc64.Reset(); return nil }},
@@ -48,7 +48,10 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func()) []
 		}},
 		{Name: "panic", Help: "end the system with a panic", Run: func(io.Writer, []string) error { go func() { panic("as asked for") }(); select {} }},
 		{Name: "selftest", Args: "all|NAME…", Help: "run tests of the kernel", Run: func(w io.Writer, args []string) error {
-			return selftest.Run(w, k, p, args)
+			return selftest.Run(w, k, p, args, tests...)
+		}},
+		{Name: "bench", Args: "[NAME…]", Help: "measure switches, messages, tokens, interrupts", Run: func(w io.Writer, args []string) error {
+			return selftest.Bench(w, k, p, args)
 		}},
 		{Name: "stress", Args: "SECONDS", Help: "load all CPUs", Run: func(w io.Writer, args []string) error {
 			s := 3

@@ -55,7 +55,7 @@ func main() {
 	pc64.StartConsole()
 	con := console{p}
 	sh := shell.New(k, p.ReadConsole, con)
-	sh.Add(commands(k, p, bus, busChanged)...)
+	sh.Add(commands(k, p, bus, busChanged, diskTests(k, disks, devices, dev))...)
 	sh.Add(diskCommands(k, disks)...)
 	sh.Add(deviceCommands(devices, dev)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())

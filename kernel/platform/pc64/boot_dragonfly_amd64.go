@@ -146,6 +146,25 @@ func initTables(p *percpu) {
 	// What stands in for an m.
 	store64(p.self+areaG+48, p.self+areaM)
 	loadTables(pseudo, pseudo+16, 8*8)
+	keepFromUser()
+}
+
+// keepFromUser turns on what keeps the kernel from executing and touching the pages of programs by mistake: SMEP and SMAP
+// (Intel SDM volume 3, section 4.6), where the processor has them.
+func keepFromUser() {
+	const smep, smap = 1 << 20, 1 << 21
+	if max, _, _, _ := cpuid(0, 0); max < 7 {
+		return
+	}
+	_, ebx, _, _ := cpuid(7, 0)
+	cr4 := getCR4()
+	if ebx>>7&1 != 0 {
+		cr4 |= smep
+	}
+	if ebx>>20&1 != 0 {
+		cr4 |= smap
+	}
+	setCR4(cr4)
 }
 
 // initCPUs gives each processor its area; the boot processor is number 0.
@@ -158,12 +177,38 @@ func initCPUs(p *percpu) {
 		if id == p.apicID || ncpu == MaxCPUs || id > 254 && !x2apic {
 			continue
 		}
-		a := directMap + early(areaSize)
+		a := uint64(areaBase + ncpu*areaStride)
+		if !mapArea(a, early(areaSize)) {
+			break
+		}
 		areas[ncpu] = a
 		q := percpuOf(ncpu)
 		q.index, q.apicID = uint64(ncpu), id
 		ncpu++
 	}
+	for _, g := range areaGuards {
+		store64(entryFor(p.self+g, 1), 0)
+		invlpg(p.self + g)
+	}
+	// The others start on the boot stub's tables, with their areas in sight.
+	const slot = areaBase >> 39 & 511 * 8
+	store64(directMap+stubPML4+slot, load64(directMap+rootPT+slot))
+}
+
+// mapArea maps a processor's area, without the pages below its stacks, which are there to be missed when a
+// stack overflows.
+func mapArea(va, pa uint64) bool {
+	for off := uint64(0); off < areaSize; off += pageSize {
+		e := entryFor(va+off, 1)
+		if e == 0 {
+			return false
+		}
+		store64(e, pa+off|ptePresent|pteWrite|pteNX)
+	}
+	for _, g := range areaGuards {
+		store64(entryFor(va+g, 1), 0)
+	}
+	return true
 }
 
 // initThreads makes LWKT and its memory.
@@ -195,7 +240,7 @@ func startOthers() {
 			store8(directMap+page+uint64(n), b)
 		}
 		store64(directMap+page+trampStart, address[adrStart])
-		store32(directMap+page+trampCR3, stubBase+0x1000)
+		store32(directMap+page+trampCR3, stubPML4)
 		store64(directMap+page+trampArea, areas[i])
 		was := cpusUp.Load()
 		id := percpuOf(i).apicID

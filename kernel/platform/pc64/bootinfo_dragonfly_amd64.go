@@ -5,6 +5,7 @@ const (
 	stubEAX  = stubBase + 0x200
 	stubEBX  = stubBase + 0x204
 	stubSegs = stubBase + 0x210
+	stubPML4 = stubBase + 0x1000
 	stubEnd  = stubBase + 0x9000
 )
 

@@ -14,6 +14,8 @@ func loadTables(gdt, idt, tss uint64)
 func setCR3(v uint64)
 func getCR3() uint64
 func getCR2() uint64
+func getCR4() uint64
+func setCR4(v uint64)
 func invlpg(va uint64)
 func pause()
 func halt()
@@ -36,6 +38,7 @@ const (
 	heapBase   = 0x7e0000000000 // the Go runtime's memory
 	heapEnd    = 0x7e8000000000
 	staticBase = 0x7e8000000000 // contexts, then device memory beyond the direct map
+	areaBase   = 0x7ec000000000 // the areas of the processors but the first
 	directMap  = 0x7f0000000000
 	window     = 0x7f8000000000 // the image
 	windowPhys = 0x200000

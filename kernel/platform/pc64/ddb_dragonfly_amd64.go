@@ -86,8 +86,13 @@ func (DebugMachine) Put(b byte) {
 	consoleRoom = 0
 }
 
-// Get implements ddb.Machine.
+// Get implements ddb.Machine. What came in before comes first.
 func (DebugMachine) Get() byte {
+	if t := inputTail.Load(); t != inputHead.Load() {
+		b := inputRing[t%uint32(len(inputRing))]
+		inputTail.Store(t + 1)
+		return b
+	}
 	for in8(com1+uartLSR)&uartReady == 0 {
 		pause()
 	}

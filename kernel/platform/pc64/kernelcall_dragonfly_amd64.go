@@ -25,6 +25,7 @@ const (
 	kernelRaise     // (CPU, vector)
 	kernelTest      // (what, a, b): see test
 	kernelDebug     // enter the debugger
+	kernelYield     // let equals run
 )
 
 const (
@@ -128,6 +129,9 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	case kernelDebug:
 		x.ax = 0
 		breakIn(c)
+	case kernelYield:
+		x.ax = 0
+		c.Yield()
 	case kernelTest:
 		test(p, c, x)
 	default:

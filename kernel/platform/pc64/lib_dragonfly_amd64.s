@@ -37,6 +37,16 @@ TEXT ·getCR2(SB), NOSPLIT, $0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
+TEXT ·getCR4(SB), NOSPLIT, $0-8
+	MOVQ CR4, AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+TEXT ·setCR4(SB), NOSPLIT, $0-8
+	MOVQ v+0(FP), AX
+	MOVQ AX, CR4
+	RET
+
 TEXT ·invlpg(SB), NOSPLIT, $0-8
 	MOVQ   va+0(FP), AX
 	INVLPG (AX)

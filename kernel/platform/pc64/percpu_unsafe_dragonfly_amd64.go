@@ -13,13 +13,17 @@ const (
 	areaTables = 0x1800
 	areaFPU    = 0x2000
 	areaM      = 0x3000
-	areaStack  = 0x14000 // top of the kernel stack, 64 KiB
-	areaTrap   = 0x18000 // tops of the interrupt stacks
+	areaStack  = 0x14000 // top of the kernel stack, 60 KiB
+	areaTrap   = 0x18000 // tops of the interrupt stacks, 12 KiB each
 	areaNMI    = 0x1c000
 	areaFault  = 0x20000
 	areaCheck  = 0x24000
 	areaSize   = 0x24000
+	areaStride = 0x40000
 )
+
+// areaGuards are the pages of an area that are not there: the lowest of each stack.
+var areaGuards = [...]uint64{0x4000, areaStack, areaTrap, areaNMI, areaFault}
 
 // bspArea is the boot processor's area, not aligned.
 var bspArea [areaSize + 4096]byte

@@ -177,11 +177,15 @@ func (*Platform) ReadConsole(b []byte) int {
 	if len(b) == 0 {
 		return 0
 	}
-	n, failed := blockingCall(sysRead, 0, uint64(uintptr(unsafe.Pointer(&b[0]))), uint64(len(b)))
-	if failed {
-		return 0
+	for {
+		n, failed := blockingCall(sysRead, 0, uint64(uintptr(unsafe.Pointer(&b[0]))), uint64(len(b)))
+		if !failed {
+			return int(n)
+		}
+		if n != eINTR {
+			return 0
+		}
 	}
-	return int(n)
 }
 
 // ECAMs lists the memory windows of PCI configuration space.

@@ -19,6 +19,7 @@ const (
 	nsig    = 33
 
 	onStack   = 1 // SA_ONSTACK, SS_ONSTACK
+	restart   = 2 // SA_RESTART
 	noAltStk  = 4 // SS_DISABLE
 	frameKeep = 128
 )
@@ -141,4 +142,14 @@ func signalIPI(c *lwkt.CPU, a, _ uint64) {
 			return
 		}
 	}
+}
+
+// restarts tells whether the system call that the next signal has interrupted is to be made again after its handler.
+func restarts(x *context) bool {
+	waiting := atomic.LoadUint64(&x.pend) &^ x.mask
+	if waiting == 0 {
+		return true // the signal has been taken back
+	}
+	n := bits.TrailingZeros64(waiting) + 1
+	return n < nsig && actions[n].flags&restart != 0
 }

@@ -237,6 +237,9 @@ func finishSleep(c *lwkt.CPU, x *context) {
 	x.asleep = 0
 	result := system.Thread(c.Current()).Result()
 	switch {
+	case result == lwkt.Interrupted && nr == sysRead && restarts(x):
+		x.ax = uint64(nr)
+		x.rip -= 2 // the length of SYSCALL
 	case result == lwkt.Interrupted:
 		fail(x, eINTR)
 	case nr == sysUmtxSleep && result == lwkt.TimedOut:

@@ -1,6 +1,7 @@
 package pc64
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"dfemu/kernel/kern/lwkt"
@@ -10,6 +11,7 @@ import (
 const (
 	testIPISend = iota // send b messages to CPU a and wait for the last
 	testIPIAll         // call all CPUs and wait
+	testCR4            // its value
 	testQuiesce        // make all other CPUs stand still, look, and let them go
 )
 
@@ -29,6 +31,9 @@ func test(_ *percpu, c *lwkt.CPU, x *context) {
 		c.Wait(int(x.si), seq)
 	case testIPIAll:
 		c.CallAll(others, ipiTest, 1)
+	case testCR4:
+		x.ax = getCR4()
+		return
 	case testQuiesce:
 		c.Quiesce(others)
 		before := testCount.Load()
@@ -56,3 +61,60 @@ func TestQuiesce() int {
 
 // TestMessages is how many messages the tests' function has received.
 func TestMessages() uint64 { return testCount.Load() }
+
+// Yield lets other threads of the calling thread's CPU and priority run.
+func Yield() { kcall(kernelYield, 0, 0, 0) }
+
+// TestGuards tells which stack of a processor has no page below it that is missed when the stack overflows.
+func TestGuards() error {
+	for i := range ncpu {
+		a := percpuOf(i).self
+		for _, g := range areaGuards {
+			if mapped(a+g) || !mapped(a+g+pageSize) || !mapped(a+g-1) {
+				return fmt.Errorf("cpu%d: the page at %#x of its area is there, or those beside it are not", i, g)
+			}
+		}
+	}
+	return nil
+}
+
+// TestProtection tells what of the kernel's pages is not protected as it should be: none is both written and executed, none
+// is a program's, nothing is at 0, and the processor sees to it.
+func TestProtection() error {
+	if mapped(0) || mapped(pageSize) {
+		return fmt.Errorf("there is memory at address 0")
+	}
+	if _, err := testTable(rootPT, 4, 0, true); err != nil {
+		return err
+	}
+	cr4, err := kcall(kernelTest, testCR4, 0, 0)
+	if _, ebx, _, _ := cpuid(7, 0); err || uint64(ebx)>>7&1 != cr4>>20&1 || uint64(ebx)>>20&1 != cr4>>21&1 {
+		return fmt.Errorf("CR4 is %#x: SMEP or SMAP is off", cr4)
+	}
+	return nil
+}
+
+// testTable looks at a page table and those below it, from address va on, where pages may be written.
+func testTable(table uint64, level int, va uint64, write bool) (n int, err error) {
+	for i := range uint64(512) {
+		v := load64(directMap + table + i*8)
+		if v&ptePresent == 0 {
+			continue
+		}
+		at, w := va+i<<(12+9*(level-1)), write && v&pteWrite != 0
+		switch {
+		case v&pteUser != 0:
+			return n, fmt.Errorf("the page at %#x is a program's", at)
+		case level == 1 || v&pteLarge != 0:
+			if n++; w && v&pteNX == 0 {
+				return n, fmt.Errorf("the page at %#x can be written and executed", at)
+			}
+		default:
+			m, err := testTable(v&pteAddr, level-1, at, w)
+			if n += m; err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}

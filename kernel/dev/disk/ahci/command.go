@@ -31,7 +31,6 @@ type command struct {
 	bounce kern.DMA
 	since  time.Duration
 	tries  int
-	err    error
 }
 
 // finish gives the request back.

@@ -47,8 +47,6 @@ const (
 	cnsController = 0x01
 	cnsActive     = 0x02
 
-	logChanged = 0x04
-
 	queueContiguous = 1
 	queueInterrupt  = 2
 	attrDeallocate  = 4

@@ -1,0 +1,148 @@
+package ddb
+
+import (
+	"strings"
+	"testing"
+)
+
+// fake is a machine of 256 bytes of text at 0x1000, in functions of 64 bytes, and one thread.
+type fake struct {
+	in, out strings.Builder
+	pos     int
+	text    [256]byte
+	pc      uint64
+	step    bool
+	name    [3]byte
+}
+
+func (f *fake) Put(b byte) { f.out.WriteByte(b) }
+func (f *fake) Get() byte {
+	if f.pos == f.in.Len() {
+		panic("the debugger reads on")
+	}
+	f.pos++
+	return f.in.String()[f.pos-1]
+}
+func (f *fake) Mapped(a uint64) bool { return a >= 0x1000 && a < 0x1100 }
+func (f *fake) Load(a uint64) byte   { return f.text[a-0x1000] }
+func (f *fake) Patch(a uint64, b byte) bool {
+	f.text[a-0x1000] = b
+	return true
+}
+func (f *fake) Symbol(pc uint64) (string, string, int, uint64, bool) {
+	if !f.Mapped(pc) {
+		return "", "", 0, 0, false
+	}
+	n := (pc - 0x1000) / 64
+	return []string{"a/b.zero", "a/b.one", "a/b.(*T).two", "main.three"}[n], "f.go", int(n), 0x1000 + n*64, true
+}
+func (f *fake) Text() (uint64, uint64) { return 0x1000, 0x1100 }
+func (f *fake) Threads() int           { return 2 }
+func (f *fake) Thread(id int) (Thread, bool) {
+	f.name = [3]byte{'t', 0, 'x'}
+	return Thread{ID: id, State: "run", Name: f.name[:], Regs: Regs{IP: f.pc, AX: 0xabc}}, id == 1
+}
+func (f *fake) Token(int, int) (Token, bool)           { return Token{}, false }
+func (f *fake) CPUs() int                              { return 1 }
+func (f *fake) CPU(int) CPU                            { return CPU{Switches: 7} }
+func (f *fake) Ring(int, int) (uint32, uint32, uint32) { return 3, 2, 1 }
+func (f *fake) Step(on bool)                           { f.step = on }
+func (f *fake) SetPC(pc uint64)                        { f.pc = pc }
+func (f *fake) Reset()                                 {}
+func (f *fake) PowerOff()                              {}
+
+// session enters the debugger with input and returns what it prints.
+func session(d *Debugger, f *fake, input string) string {
+	f.in.WriteString(input)
+	f.out.Reset()
+	d.Enter(1, Asked)
+	return f.out.String()
+}
+
+func TestBreakpoint(t *testing.T) {
+	f := &fake{pc: 0x1005}
+	d := New(f)
+	f.text[0x40] = 0x90
+	session(d, f, "break one\rb three\rdelete three\rc\r")
+	if f.text[0x40] != breakInstr || f.text[0xc0] != 0 || f.step {
+		t.Fatalf("text % x, step %v", f.text[0x40], f.step)
+	}
+	// The thread runs into it: memory is as it was while it stands.
+	f.pc = 0x1041
+	f.in.WriteString("x one 4\r\r0bad\rc\r")
+	f.out.Reset()
+	if !d.Trap(1, true, f.pc) || f.pc != 0x1040 {
+		t.Fatalf("the breakpoint was not taken; stands at %#x", f.pc)
+	}
+	if s := f.out.String(); strings.Count(s, "  90 00 00 00") != 2 || !strings.Contains(s, "0bad: no such command") {
+		t.Errorf("examined:\n%s", s)
+	}
+	// It is stepped over before it is put back.
+	if f.text[0x40] != 0x90 || !f.step {
+		t.Error("it does not step over the breakpoint")
+	}
+	f.pc = 0x1042
+	if !d.Trap(1, false, f.pc) || f.text[0x40] != breakInstr || f.step {
+		t.Error("the breakpoint was not put back")
+	}
+	if d.Trap(1, true, 0x1011) {
+		t.Error("another's breakpoint was taken")
+	}
+}
+
+func TestStep(t *testing.T) {
+	f := &fake{pc: 0x1000}
+	d := New(f)
+	session(d, f, "step 2\r")
+	if !f.step || !d.Active() {
+		t.Fatal("it does not step")
+	}
+	f.pc = 0x1001
+	if !d.Trap(1, false, f.pc) || !f.step {
+		t.Error("it does not step twice")
+	}
+	f.in.WriteString("c\r")
+	if !d.Trap(1, false, f.pc) || f.step || d.Active() {
+		t.Error("it steps on")
+	}
+	if d.Trap(1, false, f.pc) {
+		t.Error("a trap of another was taken")
+	}
+}
+
+func TestShow(t *testing.T) {
+	f := &fake{pc: 0x1085}
+	d := New(f)
+	d.Add("disk", func(d *Debugger) { d.Str("a disk "); d.Dec(42); d.Hex(0); d.Line() })
+	s := session(d, f, "ps\rshow registers\rshow cpus\rshow ipiq\rshow disk\rshow nothing\rtrace\rx 0xfff 2\rbreak 5\rsym 0x10c1\rhelp\rc\r")
+	for _, want := range []string{"   1   0   0 run" + strings.Repeat(" ", 22) + "t\n", "rax 0000000000000abc", "switches 7", "written 3 taken 2 executed 1", "a disk 420x0\n",
+		"nothing: there is none", "a/b.(*T).two+0x5 f.go:2", "  -- 00", "not in the kernel's text", "main.three+0x1", "show disk\n"} {
+		if !strings.Contains(s, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(s)
+	}
+}
+
+// TestAllocates: below the Go runtime nothing is allocated.
+func TestAllocates(t *testing.T) {
+	f := &fake{pc: 0x1000}
+	d := New(f)
+	f.out.Grow(1 << 20)
+	f.in.WriteString(strings.Repeat("ps\rshow cpus\rbreak two\rdelete\rx 0x1000 64\rtrace\rc\r", 20))
+	if n := testing.AllocsPerRun(10, func() { d.Enter(1, Asked) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzCommands(f *testing.F) {
+	f.Add("break one\rs 5\r")
+	f.Add("x 0xffffffffffffffff 4096\rshow token\r")
+	f.Fuzz(func(t *testing.T, in string) {
+		m := &fake{pc: 0x1000}
+		d := New(m)
+		session(d, m, in+"\rc\rc\rc\r")
+	})
+}

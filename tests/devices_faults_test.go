@@ -1,0 +1,159 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+
+	"dfemu/devices/network"
+	"dfemu/machine"
+)
+
+// faultWords: fault NAME RULE COMMAND… runs a command under a rule; new prints what the kernel has logged meanwhile.
+const faultWords = `
+mark() { dmesg -c >/dev/null; }
+under() { ask fault "$1"; shift; "$@" >/tmp/out 2>&1; status=$?; ask nofault; return $status; }
+rd() { dd if=$1 of=${2:-/dev/null} bs=4096 skip=${3:-16} count=1 iflag=direct 2>/dev/null; }
+wr() { dd if=/dev/urandom of=$1 bs=4096 seek=${2:-16} count=1 oflag=direct 2>/dev/null; }
+took() { [ $(($(cut -d. -f1 /proc/uptime) - t0)) -ge $1 ]; }
+now() { t0=$(cut -d. -f1 /proc/uptime); }
+`
+
+const ahciFaultScript = `
+waitfor test -b /dev/sda; echo 3 >/sys/block/sda/device/timeout
+rd /dev/sda /tmp/good
+
+mark; under "ahci0,op=*read fpdma*,times=1,fail" rd /dev/sda
+check fail-once-recovers same $? 0
+check fail-logged has "error: \{ ABRT \}|exception Emask" dmesg
+mark; under "ahci0,op=*read*,lba=128,fail=0x40" rd /dev/sda
+check fail-always fails same $? 0
+check fail-always-logged has "Unrecovered read error|I/O error, dev sda, sector 128" dmesg
+mark; under "ahci0,op=*write*,lba=128,fail=0x10" wr /dev/sda
+check fail-write fails same $? 0
+check fail-write-logged has "WRITE|IDNF|I/O error" dmesg
+mark; now; under "ahci0,op=*read*,times=1,delay=2s" rd /dev/sda
+check delay-survives same $? 0
+check delay-took took 1
+check delay-quiet fails has "exception" dmesg
+mark; under "ahci0,op=*read*,times=1,hang" rd /dev/sda
+check hang-recovers same $? 0
+check hang-logged has "frozen" dmesg
+check hang-reset has "resetting link" dmesg
+mark; under "ahci0,op=*read*,times=1,drop" rd /dev/sda
+check drop-recovers same $? 0
+check drop-logged has "frozen|timeout" dmesg
+mark; under "ahci0,op=*read*,times=1,lose-irq" rd /dev/sda
+check lose-irq-recovers same $? 0
+mark; under "ahci0,op=*read*,times=1,duplicate" rd /dev/sda
+check duplicate-survives same $? 0
+mark; under "ahci0,op=*read*,times=1,extra-irq" rd /dev/sda
+check extra-irq-survives same $? 0
+mark; under "ahci0,op=*read*,lba=128,flip=3" rd /dev/sda /tmp/bad
+check flip-silent same $? 0
+check flip-seen fails cmp /tmp/good /tmp/bad
+mark; under "ahci0,op=*read*,times=1,short=512" rd /dev/sda /tmp/bad
+check short-answered test $? -le 1
+mark; under "ahci0,op=flush*,fail" dd if=/dev/zero of=/dev/sda bs=4096 seek=300 count=1 conv=fsync
+check flush-fails fails same $? 0
+check flush-logged has "failed command: FLUSH CACHE" dmesg
+check good-again rd /dev/sda /tmp/bad
+check same-again cmp /tmp/good /tmp/bad
+check still-verifies verify /dev/sda 512k
+`
+
+const nvmeFaultScript = `
+waitfor test -b /dev/nvme0n1; echo 2000 >/sys/block/nvme0n1/queue/io_timeout
+rd /dev/nvme0n1 /tmp/good
+
+mark; under "nvme0,op=read,times=1,fail=0x281" rd /dev/nvme0n1
+check nvme-fail-once-recovers same $? 0
+mark; under "nvme0,op=read,lba=128,fail=0x281" rd /dev/nvme0n1
+check nvme-fail fails same $? 0
+check nvme-fail-logged has "critical medium error|Unrecovered Read Error" dmesg
+mark; under "nvme0,op=write,lba=128,fail=0x280" wr /dev/nvme0n1
+check nvme-fail-write fails same $? 0
+check nvme-fail-write-logged has "Write Fault|critical medium error|I/O error" dmesg
+mark; now; under "nvme0,op=read,times=1,delay=1500ms" rd /dev/nvme0n1
+check nvme-delay-survives same $? 0
+check nvme-delay-took took 1
+mark; under "nvme0,op=read,times=1,hang" rd /dev/nvme0n1
+check nvme-hang-recovers test $? -le 1
+check nvme-hang-logged has "timeout, aborting" dmesg
+mark; under "nvme0,op=read,times=1,drop" rd /dev/nvme0n1
+check nvme-drop-logged has "timeout" dmesg
+mark; under "nvme0,op=read,times=1,lose-irq" rd /dev/nvme0n1
+check nvme-lose-irq-recovers same $? 0
+check nvme-lose-irq-logged has "completion polled" dmesg
+mark; under "nvme0,op=read,times=1,duplicate" rd /dev/nvme0n1
+check nvme-duplicate-survives same $? 0
+check nvme-duplicate-logged has "invalid id|duplicate|genctr mismatch" dmesg
+mark; under "nvme0,op=read,times=1,extra-irq" rd /dev/nvme0n1
+check nvme-extra-irq-survives same $? 0
+mark; under "nvme0,op=read,hold=1,times=1" fio --name=h --filename=/dev/nvme0n1 --rw=randread --bs=4k --size=1M --direct=1 --ioengine=libaio --iodepth=8 --minimal
+check nvme-hold-survives same $? 0
+mark; under "nvme0,op=read,lba=128,flip=2" rd /dev/nvme0n1 /tmp/bad
+check nvme-flip-silent same $? 0
+check nvme-flip-seen fails cmp /tmp/good /tmp/bad
+mark; under "nvme0,op=read,times=1,short=512" rd /dev/nvme0n1 /tmp/bad
+check nvme-short-answered test $? -le 1
+mark; under "nvme0,admin=yes,op=identify,times=1,fail=0x6" nvme id-ctrl /dev/nvme0
+check nvme-admin-fail fails same $? 0
+check nvme-good-again rd /dev/nvme0n1 /tmp/bad
+check nvme-same-again cmp /tmp/good /tmp/bad
+check nvme-still-verifies verify /dev/nvme0n1 512k
+`
+
+// TestDevicesFaultsAHCI and the tests below provoke Linux's handling of errors, one fault after the other.
+func TestDevicesFaultsAHCI(t *testing.T) {
+	file, _ := randomDisk(t, 4<<20)
+	g := guest{
+		script: faultWords + ahciFaultScript, programs: []string{"fio", "hdparm"},
+		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=ahci")}},
+	}
+	g.runAsking(t, nil)
+}
+
+func TestDevicesFaultsNVMe(t *testing.T) {
+	file, _ := randomDisk(t, 4<<20)
+	g := guest{
+		script: faultWords + nvmeFaultScript, programs: []string{"fio", "nvme"},
+		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=nvme")}},
+	}
+	g.runAsking(t, nil)
+}
+
+// netFaultScript loses, delays, damages and repeats packets of NIC.
+const netFaultScript = `
+ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
+check there waitfor ping -c 1 -W 1 10.0.2.2
+lost() { sed -n 's/.* \([0-9]*\)% packet loss.*/\1/p' /tmp/out; }
+under "NIC,op=*,fail" ping -c 2 -W 1 10.0.2.2
+check fail-loses same "$(lost)" 100
+under "NIC,op=*,every=2,fail" ping -c 4 -i 0.2 -W 1 10.0.2.2
+check some-lost test "$(lost)" -gt 0
+check back-again waitfor ping -c 1 -W 1 10.0.2.2
+under "NIC,op=*,delay=100ms" ping -c 2 -W 3 10.0.2.2
+check delay-survives same "$(lost)" 0
+check delay-took has "time=[1-9][0-9][0-9]" cat /tmp/out
+under "NIC,op=*,duplicate,times=4" ping -c 2 -W 2 10.0.2.2
+under "NIC,op=*,extra-irq" ping -c 2 -W 2 10.0.2.2
+check extra-irq-survives same "$(lost)" 0
+ask link down
+check link-down waitfor has 0 cat /sys/class/net/eth0/carrier
+ask link up
+check link-up waitfor has 1 cat /sys/class/net/eth0/carrier
+check works-again waitfor ping -c 1 -W 1 10.0.2.2
+`
+
+func TestDevicesFaultsNet(t *testing.T) {
+	for _, model := range []string{"virtio", "e1000e"} {
+		t.Run(model, func(t *testing.T) {
+			unit := map[string]string{"virtio": "virtio-net0", "e1000e": "e1000e0"}[model]
+			g := guest{
+				script: faultWords + strings.ReplaceAll(netFaultScript, "NIC", unit), programs: []string{"ip"},
+				Config: machine.Config{NICs: []network.Options{nic(t, "user,model="+model)}},
+			}
+			g.runAsking(t, func(c *machine.Control, words []string) error { return c.SetLink(unit, words[1] == "up") })
+		})
+	}
+}

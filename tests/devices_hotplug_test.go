@@ -1,0 +1,101 @@
+package tests
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"dfemu/machine"
+)
+
+// hotScript has devices come and go while they are used.
+const hotScript = `
+busy() { rm -f /tmp/over; (fio --name=b --filename=$1 --rw=randrw --bs=4k --size=1M --time_based --runtime=90 --direct=1 --ioengine=libaio --iodepth=8 --minimal >/tmp/fio 2>&1; echo over >/tmp/over) & sleep 1; }
+waitfor test -b /dev/sda
+
+ask plug ahci
+check ahci-came waitfor test -b /dev/sdb
+check ahci-verify verify /dev/sdb 1M
+busy /dev/sdb
+ask pull ahci
+check ahci-io-ended waitfor test -e /tmp/over
+check ahci-gone waitfor test ! -b /dev/sdb
+check ahci-other-works verify /dev/sda 512k
+ask plug ahci
+check ahci-back waitfor test -b /dev/sdb
+check ahci-verify-again verify /dev/sdb 512k
+
+ask plug nvme
+check nvme-came waitfor test -b /dev/nvme0n1
+check nvme-verify verify /dev/nvme0n1 1M
+busy /dev/nvme0n1
+ask unplug nvme
+check nvme-io-ended waitfor test -e /tmp/over
+check nvme-gone waitfor test ! -b /dev/nvme0n1
+ask gone nvme
+ask plug nvme
+check nvme-back waitfor test -b /dev/nvme0n1
+busy /dev/nvme0n1
+ask pull nvme
+check nvme-pulled-io-ended waitfor test -e /tmp/over
+check nvme-pulled-gone waitfor test ! -b /dev/nvme0n1
+
+ask plug e1000e
+check e1000e-came waitfor test -e /sys/class/net/eth0
+ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
+check e1000e-ping waitfor ping -c 1 -W 1 10.0.2.2
+ping -i 0.1 10.0.2.2 >/dev/null 2>&1 &
+ask unplug e1000e
+check e1000e-gone waitfor test ! -e /sys/class/net/eth0
+ask gone e1000e
+kill %1 2>/dev/null; killall ping 2>/dev/null
+ask plug virtio
+check virtio-came waitfor test -e /sys/class/net/eth0
+ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
+check virtio-ping waitfor ping -c 1 -W 1 10.0.2.2
+ping -i 0.1 10.0.2.2 >/dev/null 2>&1 &
+ask unplug virtio
+check virtio-gone waitfor test ! -e /sys/class/net/eth0
+ask gone virtio
+kill %1 2>/dev/null; killall ping 2>/dev/null
+check no-oops fails has "BUG:|Oops|blocked for more" dmesg
+`
+
+// TestDevicesHotPlug adds and removes drives, controllers and NICs that the guest uses.
+func TestDevicesHotPlug(t *testing.T) {
+	g := guest{
+		script: hotScript, programs: []string{"fio", "ip"},
+		Config: machine.Config{Disks: []machine.Disk{disk(t, "mem:4M,if=ahci")}},
+	}
+	names := map[string]string{}
+	g.runAsking(t, func(c *machine.Control, words []string) error {
+		what, kind := words[0], words[1]
+		var err error
+		switch {
+		case what == "plug" && (kind == "ahci" || kind == "nvme"):
+			names[kind], err = c.PlugDisk(disk(t, "mem:4M,if="+kind+",serial=HOT"))
+		case what == "plug":
+			names[kind], err = c.PlugNIC(nic(t, "user,model="+kind))
+		case what == "gone":
+			// The guest has switched the slot off: the device leaves the machine soon after.
+			for i := 0; !gone(c, names[kind]); i++ {
+				if i > 100 {
+					return fmt.Errorf("%s is still in the machine", names[kind])
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		default:
+			err = c.Unplug(names[kind], what == "pull")
+		}
+		return err
+	})
+}
+
+func gone(c *machine.Control, name string) bool {
+	for _, d := range c.Devices() {
+		if d.Name() == name {
+			return false
+		}
+	}
+	return true
+}
