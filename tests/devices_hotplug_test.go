@@ -8,7 +8,8 @@ import (
 	"dfemu/machine"
 )
 
-// hotScript has devices come and go while they are used.
+// hotScript has devices come and go while they are used. Linux takes a second to finish with a slot: a device that
+// comes earlier it takes for one whose attention button is pressed, and asks it to leave.
 const hotScript = `
 busy() { rm -f /tmp/over; (fio --name=b --filename=$1 --rw=randrw --bs=4k --size=1M --time_based --runtime=90 --direct=1 --ioengine=libaio --iodepth=8 --minimal >/tmp/fio 2>&1; echo over >/tmp/over) & sleep 1; }
 waitfor test -b /dev/sda
@@ -33,12 +34,14 @@ ask unplug nvme
 check nvme-io-ended waitfor test -e /tmp/over
 check nvme-gone waitfor test ! -b /dev/nvme0n1
 ask gone nvme
+sleep 3
 ask plug nvme
 check nvme-back waitfor test -b /dev/nvme0n1
 busy /dev/nvme0n1
 ask pull nvme
 check nvme-pulled-io-ended waitfor test -e /tmp/over
 check nvme-pulled-gone waitfor test ! -b /dev/nvme0n1
+sleep 3
 
 ask plug e1000e
 check e1000e-came waitfor test -e /sys/class/net/eth0
@@ -48,6 +51,7 @@ ping -i 0.1 10.0.2.2 >/dev/null 2>&1 &
 ask unplug e1000e
 check e1000e-gone waitfor test ! -e /sys/class/net/eth0
 ask gone e1000e
+sleep 3
 kill %1 2>/dev/null; killall ping 2>/dev/null
 ask plug virtio
 check virtio-came waitfor test -e /sys/class/net/eth0

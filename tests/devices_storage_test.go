@@ -85,7 +85,6 @@ check idle-state has "active/idle" hdparm -C /dev/sda
 check fill dd if=/dev/sda of=/dev/sda bs=4096 count=8 seek=64 skip=128 oflag=direct
 check trim fio --name=t --filename=/dev/sda --rw=trim --bs=4k --size=32k --offset=256k --minimal
 check trimmed zeros /dev/sda 64 8
-check write-same sg_write_same --16 --in=/dev/zero --num=8 --lba=1024 --unmap /dev/sda
 check bad-sector hdparm --yes-i-know-what-i-am-doing --make-bad-sector 2000 /dev/sda
 check bad-read fails dd if=/dev/sda of=/dev/null bs=512 skip=2000 count=1 iflag=direct
 check bad-logged logged "error: { UNC }|Unrecovered read error|I/O error, dev sda"
@@ -114,7 +113,7 @@ func TestDevicesAHCI(t *testing.T) {
 	cd := iso(t)
 	g := guest{
 		script:   assign("SUM", fileSum(t, file), "CDSUM", fileSum(t, cd)) + ahciScript,
-		programs: []string{"hdparm", "smartctl", "fio", "sg_inq", "sg_vpd", "sg_readcap", "sg_sat_identify", "sg_sync", "sg_start", "sg_get_config", "sg_write_same"},
+		programs: []string{"hdparm", "smartctl", "fio", "sg_inq", "sg_vpd", "sg_readcap", "sg_sat_identify", "sg_sync", "sg_start", "sg_get_config"},
 		Config: machine.Config{Disks: []machine.Disk{
 			disk(t, file+",if=ahci,serial=DFEMU-AHCI,model=dfemu test drive,physical=4096"),
 			disk(t, "mem:8M,if=ahci,logical=4096"),

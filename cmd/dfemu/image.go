@@ -11,5 +11,6 @@ func newImage() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newImageBuild())
+	c.AddCommand(newImageDisks()...)
 	return c
 }

@@ -60,8 +60,8 @@ func testOwner(e env) error {
 }
 
 // testPriority wakes threads of several priorities on one CPU: they run in the order of priority. On its way out of the kernel a
-// thread needs a processor of the Go scheduler, which knows no priorities: it may have to wait where all are taken, as during a
-// collection. So one time in order of three is enough; by chance that would be one in eight.
+// thread needs a processor and perhaps the lock of the Go scheduler, which knows no priorities: it may have to wait for them.
+// So one time in order of three is enough; by chance that would be one in eight.
 func testPriority(e env) error {
 	var err error
 	for range 3 {
