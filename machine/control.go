@@ -74,6 +74,12 @@ func (c *Control) PlugDisk(d Disk) (string, error) {
 	if err != nil {
 		return "", &FileError{"disk", d.File, err}
 	}
+	known := func() error { // what no device has taken is a mistake
+		if err := d.Store.Unknown(); err != nil {
+			return errors.Join(err, store.Close())
+		}
+		return nil
+	}
 	switch d.If {
 	case "ahci":
 		a, n := c.m.pc.freeATA()
@@ -87,6 +93,9 @@ func (c *Control) PlugDisk(d Disk) (string, error) {
 		}
 		return name, a.Attach(n, v)
 	case "nvme":
+		if err := known(); err != nil {
+			return "", err
+		}
 		name := fmt.Sprintf("nvme-hot%d", c.n)
 		dev, err := nvme.New(nvme.Options{
 			Name: name, Clock: c.m.clock, InSlot: true,

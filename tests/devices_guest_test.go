@@ -147,19 +147,6 @@ func (c *console) String() string {
 	return c.buf.String()
 }
 
-// wait returns true when the guest has printed a word, and false when it has ended without.
-func (c *console) wait(word string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !bytes.Contains(c.buf.Bytes(), []byte(word)) {
-		if c.done {
-			return false
-		}
-		c.cond.Wait()
-	}
-	return true
-}
-
 func (c *console) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

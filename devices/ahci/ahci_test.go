@@ -168,6 +168,7 @@ func TestQueueOutOfOrder(t *testing.T) {
 	h.issue(0, 2)
 	// The write does not wait for the read.
 	h.until("write done", func() bool { return h.pget(0, pSACT) == 1 })
+	h.until("interrupt", h.irq.Level) // which the adapter raises after the port's registers show why
 	if !h.irq.Level() || h.get(rIS) != 1 || h.pget(0, pIS)&8 == 0 {
 		t.Errorf("interrupt %v, IS %#x, PxIS %#x", h.irq.Level(), h.get(rIS), h.pget(0, pIS))
 	}
