@@ -74,20 +74,14 @@ func (b *builder) reach(page int, size int32, write bool, align uint8) {
 		tag, stub = layout.TLBWrite, b.t.stubs.write
 	}
 	var away []int // to where the TLB itself is asked
-	if size <= 8 {
-		// Low bits that are not zero make the tag a different one: an aligned operand lies in one page.
-		b.mov64(r15, r14)
-		b.aluImm(4, true, inReg(r15), -4096|(size-1))
-		b.alu64(0, r15, field(layout.Ctx))
-	} else {
-		b.lea64(r15, at(r14, size-1))
-		b.op(0, true, false, mapOne, 0x33, uint8(r15), inReg(r14))
-		b.aluImm(4, true, inReg(r15), -4096)
-		away = append(away, b.jcc(ccNE))
-		b.mov64(r15, r14)
-		b.aluImm(4, true, inReg(r15), -4096)
-		b.alu64(0, r15, field(layout.Ctx))
+	b.lea64(r15, at(r14, size-1))
+	b.aluImm(4, true, inReg(r15), -4096)
+	if size > 1 {
+		// The copy may be that of the page of the last byte only.
+		b.alu64(7, r14, inReg(r15))
+		away = append(away, b.jcc(ccB))
 	}
+	b.alu64(1, r15, field(layout.Ctx))
 	if page < 0 {
 		page = interp.PageRIP
 	}
