@@ -197,6 +197,7 @@ const (
 	ccE  = 4
 	ccNE = 5
 	ccBE = 6
+	ccA  = 7
 )
 
 // jcc is jump for a conditional one.

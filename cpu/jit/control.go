@@ -11,7 +11,7 @@ import (
 // Exits are linked only within the page, whose translation the unit was entered by, and not to where an instruction may
 // cross into the next.
 func (b *builder) direct(target int64, cc int) {
-	if target >= 0 && target <= 4096-x86.MaxInstLen {
+	if target >= 0 && target <= pageSize-x86.MaxInstLen {
 		s := b.site(interp.Site{Target: int32(target)})
 		// The displacement is replaced while others may execute it: it must be aligned.
 		size := 1
@@ -100,7 +100,7 @@ func (b *builder) lookup() []int {
 func (b *builder) goTo() {
 	table, _ := b.targets()
 	b.untag()
-	b.aluImm(4, true, inReg(r14), -4096)
+	b.aluImm(4, true, inReg(r14), -pageSize)
 	b.store64(field(layout.Page), r14)
 	b.op(0, false, false, mapOne, 0xff, 4, rm{mem: true, reg: rBP, index: r15, disp: table + 16})
 }

@@ -88,8 +88,9 @@ func wildState(s *x86.State, mode uint8, r *rand.Rand) {
 	}
 }
 
-// runWild executes a page of bytes for a little while, each block compared with the interpreter.
-func runWild(t *testing.T, code []byte, mode uint8, seed uint64) {
+// runWild executes a page of bytes for a little while and returns why it ended. With an even seed each block is compared
+// with the interpreter.
+func runWild(t *testing.T, code []byte, mode uint8, seed uint64) cpu.Exit {
 	mem, err := unix.Mmap(-1, 0, wildSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
@@ -132,13 +133,30 @@ func runWild(t *testing.T, code []byte, mode uint8, seed uint64) {
 	}
 	kick := time.AfterFunc(time.Millisecond, v.Kick)
 	defer kick.Stop()
-	_, err = v.Run()
+	exit, err := v.Run()
 	var d *interp.Divergence
 	if errors.As(err, &d) {
 		t.Fatal(d)
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	return exit
+}
+
+// TestAccessWrapsAround reads 16 bytes at address -8 when the page at 0 is the one that the base register reached last.
+func TestAccessWrapsAround(t *testing.T) {
+	code := []byte{
+		0x31, 0xc0, // xor eax, eax
+		0x0f, 0x10, 0x00, // movups xmm0, [rax]
+		0x48, 0xc7, 0xc0, 0xf8, 0xff, 0xff, 0xff, // mov rax, -8
+		0x0f, 0x10, 0x00, // movups xmm0, [rax]
+		0xeb, 0xfe, // jmp .
+	}
+	for seed := range uint64(2) {
+		if e := runWild(t, code, 3, seed); e.Reason != cpu.ExitShutdown {
+			t.Errorf("seed %d: %v instead of the fault of a page that is not there", seed, e.Reason)
+		}
 	}
 }
 

@@ -73,19 +73,18 @@ func (b *builder) reach(page int, size int32, write bool, align uint8) {
 	if write {
 		tag, stub = layout.TLBWrite, b.t.stubs.write
 	}
+	entry := layout.Pages + int32(page)*layout.TLBEntrySize
 	var away []int // to where the TLB itself is asked
-	b.lea64(r15, at(r14, size-1))
-	b.aluImm(4, true, inReg(r15), -4096)
+	b.mov64(r15, r14)
+	b.aluImm(4, true, inReg(r15), -pageSize)
 	if size > 1 {
-		// The copy may be that of the page of the last byte only.
-		b.alu64(7, r14, inReg(r15))
-		away = append(away, b.jcc(ccB))
+		// An access that leaves the page of its first byte may wrap around the address space: the ends of
+		// accesses are not compared, beginnings are.
+		b.lea64(rAX, at(r15, pageSize-size))
+		b.alu64(7, r14, inReg(rAX))
+		away = append(away, b.jcc(ccA))
 	}
 	b.alu64(1, r15, field(layout.Ctx))
-	if page < 0 {
-		page = interp.PageRIP
-	}
-	entry := layout.Pages + int32(page)*layout.TLBEntrySize
 	b.alu64(7, r15, field(entry+tag))
 	away = append(away, b.jcc(ccNE))
 	back := len(b.b)

@@ -8,6 +8,9 @@ import "dfemu/cpu/interp"
 // displacements of one byte.
 const bias = 128
 
+// pageSize is that of the unit of protection.
+const pageSize = 4096
+
 // layout tells where in the CPU things are.
 var layout = interp.TheLayout()
 

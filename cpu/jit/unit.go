@@ -271,7 +271,7 @@ func (b *builder) finish() {
 		switch c.kind {
 		case coldPage:
 			b.lea64(r15, at(r14, c.size-1))
-			b.aluImm(4, true, inReg(r15), -4096)
+			b.aluImm(4, true, inReg(r15), -pageSize)
 			b.alu64(1, r15, field(layout.Ctx))
 			b.lea64(rAX, field(c.page))
 			b.callTo(c.stub)

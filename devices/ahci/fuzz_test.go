@@ -21,6 +21,7 @@ import (
 //
 // Each step of the input has 8 bytes: what to do, three bytes of where, four of what.
 func FuzzAdapter(f *testing.F) {
+	devtest.HostileMemory(f)
 	step := func(op byte, where uint32, v uint32) []byte {
 		return binary.LittleEndian.AppendUint32([]byte{op, byte(where), byte(where >> 8), byte(where >> 16)}, v)
 	}

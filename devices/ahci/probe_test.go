@@ -326,6 +326,8 @@ func TestFaults(t *testing.T) {
 		})
 		run(devices.Effect{Delay: 1000}, false, func(t *testing.T, h *hba, s *store) {
 			h.fetched(0)
+			h.dev.Pause() // the timer is set when this returns
+			h.dev.Resume()
 			if !busy(h) {
 				t.Error("it did not wait")
 			}
@@ -403,8 +405,9 @@ func TestFaults(t *testing.T) {
 			equal(t, h, s, 4096)
 		})
 	}
-	// Held back until two others have been completed.
-	h, _ := start1(t, ahci.Options{}, ata.Options{})
+	// Held back until two others have been completed. With one worker they end in
+	// the order in which they were issued.
+	h, _ := start1(t, ahci.Options{Workers: 1}, ata.Options{})
 	h.dev.Function().Probe().Watch(0, nil, &watcher{effect: func(c *devices.Command) devices.Effect {
 		if c.Tag == 0 {
 			return devices.Effect{Hold: 2}

@@ -164,6 +164,7 @@ func TestPause(t *testing.T) {
 
 // FuzzDevice writes registers, descriptors and packets of any content.
 func FuzzDevice(f *testing.F) {
+	devtest.HostileMemory(f)
 	step := func(op byte, off uint16, v uint32) []byte {
 		return le.AppendUint32(le.AppendUint16([]byte{op}, off), v)
 	}

@@ -15,6 +15,7 @@ import (
 // with everything turned on. Nothing may panic, hang or reach outside of memory,
 // and no goroutine may stay behind.
 func FuzzController(f *testing.F) {
+	devtest.HostileMemory(f)
 	f.Add([]byte{0, 0, 0})
 	boot := []byte{0x00}
 	for _, c := range [][]byte{

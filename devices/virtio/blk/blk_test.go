@@ -404,6 +404,7 @@ func TestOptions(t *testing.T) {
 // FuzzRequests sends requests made of random bytes: the device must answer each
 // or ask for a reset, and stay within the disk.
 func FuzzRequests(f *testing.F) {
+	devtest.HostileMemory(f)
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, uint16(513), uint64(0))
 	f.Add(append(header(1, 5), make([]byte, 512)...), uint16(1), uint64(virtiotest.Indirect))
 	f.Add(append(header(11, 0), make([]byte, 16)...), uint16(1), uint64(virtiotest.Packed))

@@ -732,6 +732,7 @@ func TestOptions(t *testing.T) {
 
 // FuzzDevice lets a driver's bytes loose on headers, commands and frames.
 func FuzzDevice(f *testing.F) {
+	devtest.HostileMemory(f)
 	f.Add([]byte{0, 20, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, uint64(all))
 	f.Add([]byte{1, 3, 0, 0, 1, 2, 4, 0, 4, 1, 0, 2, 60, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 8, 0}, uint64(all|featureMQ))
 	f.Add([]byte{3, 0, 4, 0, 2, 30, 5, 5, 5}, uint64(virtiotest.Packed|featureCtrlVQ))
