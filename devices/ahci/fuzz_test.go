@@ -12,6 +12,7 @@ import (
 	"dfemu/devices/ahci"
 	"dfemu/devices/ahci/ata"
 	"dfemu/devices/ahci/atapi"
+	"dfemu/devices/devtest"
 	"dfemu/devices/pci"
 )
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"dfemu/devices"
+	"dfemu/devices/devtest"
 )
 
 func TestFaults(t *testing.T) {

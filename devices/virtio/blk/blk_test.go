@@ -11,6 +11,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/block"
+	"dfemu/devices/devtest"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/blk"
 	"dfemu/devices/virtio/virtiotest"
