@@ -350,6 +350,23 @@ func (q *Queue) Quiet(on bool) {
 	store16(q.ram, q.Driver, v)
 }
 
+// Poll returns n buffers that the device has given back. It looks for them and needs no interrupt.
+func (q *Queue) Poll(n int) (l []Buffer) {
+	q.D.T.Helper()
+	for end := time.Now().Add(Patience); len(l) < n; {
+		b, ok := q.Take()
+		switch {
+		case ok:
+			l = append(l, b)
+		case time.Now().After(end):
+			q.D.T.Fatalf("queue %d: %d of %d buffers came back", q.Index, len(l), n)
+		default:
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	return l
+}
+
 // Wait returns the next n buffers, as a driver does that relies on interrupts.
 func (q *Queue) Wait(n int) []Buffer {
 	q.D.T.Helper()
