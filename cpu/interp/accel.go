@@ -10,6 +10,7 @@ package interp
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -54,6 +55,8 @@ func NewTranslated(cfg cpu.Config, t Translator, times uint8) (*Accel, error) {
 	a.code.cover(cfg.Memory)
 	for i := range cfg.CPUs {
 		c := &CPU{id: i, acc: a, bus: cfg.NewBus(i), wake: make(chan struct{}, 1)}
+		c.hot.NoPage = 0x5a<<56 | rand.Uint64()>>8&pageMask
+		c.dropSlots()
 		c.r[regZero] = 0
 		c.quiet.Store(true)
 		a.cpus = append(a.cpus, c)

@@ -208,6 +208,9 @@ func (c *CPU) modeChanged() {
 			}
 		}
 	}
+	if ctx&ctxSlow != 0 && c.ctx&ctxSlow == 0 {
+		c.dropSlots()
+	}
 	c.ctx = ctx
 	if slow {
 		c.pending.Or(pendSlow)

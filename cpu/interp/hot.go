@@ -121,9 +121,11 @@ type Hot struct {
 	RIP   uint64
 	G     uintptr
 	Temp  [4]uint64
-	// Pages are copies of the TLB entries that accesses by each general-purpose register as base (then: relative to RIP,
-	// by FS, by GS) used last.
-	Pages [PageSlots]tlbEntry
+	// Slots are what the code of CPL 0 to 2, and that of CPL 3, reached last by each way of addressing.
+	Slots [2][SlotCount]Slot
+	// NoPage is in a Slot in the place of a page's address where there is none: accesses to it would reach the host's
+	// memory unchecked. It is chosen at random among what is not canonical, so that no guest can form it.
+	NoPage uint64
 	// VecIn tells how the vector registers are in the host's: 0 not at all, 1 usable by SSE, 3 by AVX.
 	VecIn uint8
 	// VecOK is what VecIn may become.
@@ -136,13 +138,33 @@ type Hot struct {
 	ops     uint64 // instructions executed for it
 }
 
-// The indices of Hot.Pages behind the sixteen registers.
+// A Slot is a page that CPL 0 to 2, or CPL 3, may access at present, whatever else the state of the processor:
+// supervisor accesses that need EFLAGS.AC have none.
+type Slot struct {
+	R, W  uint64 // linear address of the page, for loads and for stores; NoPage: none
+	Delta uint64 // what to add to a linear address of the page to get its place in the host
+	Host  uint64 // the page in the host
+}
+
+// The indices of Hot.Slots behind the sixteen base registers.
 const (
-	PageRIP = 16 + iota
-	PageFS
-	PageGS
-	PageSlots
+	SlotRIP     = 16 + iota // relative to RIP
+	SlotFS                  // by segment FS
+	SlotGS                  // by segment GS
+	SlotNone                // without a base
+	SlotIndexed             // from here on: with an index register, by a hash
+	SlotCount   = SlotIndexed + 16
 )
+
+// dropSlots forgets what translated code has reached.
+func (c *CPU) dropSlots() {
+	h := &c.hot
+	for i := range h.Slots {
+		for k := range h.Slots[i] {
+			h.Slots[i][k].R, h.Slots[i][k].W = h.NoPage, h.NoPage
+		}
+	}
+}
 
 // TargetBits is the binary logarithm of the size of a table of targets.
 const TargetBits = 12

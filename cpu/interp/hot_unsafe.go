@@ -7,18 +7,21 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending            int32
-	TLB, TLBRead, TLBWrite, TLBDelta int32
-	TLBEntries, TLBEntrySize         int32
-	Vec, MXCSR                       int32
-	Flags, Kind, Site, Page, RIP, G  int32
-	Temp, VecIn, VecOK, HostMXCSR    int32
-	Kernel, User                     int32 // of Target
-	Generation                       int32 // of the kernel's targets, then of the user's
-	Pages                            int32 // as the entries of TLB
-	RFLAGS, Held                     int32
-	Selector                         [6]int32
-	GSBase, KernelGSBase             int32
+	SegBase, Ctx, Pending             int32
+	TLB, TLBRead, TLBWrite, TLBDelta  int32
+	TLBEntries, TLBEntrySize          int32
+	Vec, MXCSR                        int32
+	Flags, Kind, Site, Page, RIP, G   int32
+	Temp, VecIn, VecOK, HostMXCSR     int32
+	Kernel, User                      int32 // of Target
+	Generation                        int32 // of the kernel's targets, then of the user's
+	Slots                             [2]int32
+	SlotSize                          int32
+	SlotR, SlotW, SlotDelta, SlotHost int32
+	NoPage                            int32
+	RFLAGS, Held                      int32
+	Selector                          [6]int32
+	GSBase, KernelGSBase              int32
 }
 
 // ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
@@ -43,8 +46,11 @@ func TheLayout() Layout {
 		HostMXCSR: hot + int32(unsafe.Offsetof(c.hot.HostMXCSR)),
 		Kernel:    hot + int32(unsafe.Offsetof(c.hot.Kernel)), User: hot + int32(unsafe.Offsetof(c.hot.User)),
 		Generation: int32(unsafe.Offsetof(c.jgen)),
-		Pages:      hot + int32(unsafe.Offsetof(c.hot.Pages)),
-		RFLAGS:     int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
+		Slots:      [2]int32{hot + int32(unsafe.Offsetof(c.hot.Slots)), hot + int32(unsafe.Offsetof(c.hot.Slots)+unsafe.Sizeof(c.hot.Slots[0]))},
+		SlotSize:   int32(unsafe.Sizeof(Slot{})),
+		SlotR:      int32(unsafe.Offsetof(Slot{}.R)), SlotW: int32(unsafe.Offsetof(Slot{}.W)), SlotDelta: int32(unsafe.Offsetof(Slot{}.Delta)), SlotHost: int32(unsafe.Offsetof(Slot{}.Host)),
+		NoPage: hot + int32(unsafe.Offsetof(c.hot.NoPage)),
+		RFLAGS: int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
 		Selector: [6]int32{segment(0), segment(1), segment(2), segment(3), segment(4), segment(5)},
 		GSBase:   segment(5) + int32(unsafe.Offsetof(c.s.Seg[0].Base)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
 	}

@@ -52,7 +52,7 @@ const (
 func (c *CPU) flushTLB() {
 	clear(c.tlb[:])
 	clear(c.itlb[:])
-	clear(c.hot.Pages[:])
+	c.dropSlots()
 	c.sys.large = [2][2]largePages{}
 	c.sys.spaces = spaces{}
 	c.dropTargets()
@@ -68,7 +68,7 @@ func (c *CPU) flushLocal() {
 			c.tlb[i] = tlbEntry{}
 		}
 	}
-	clear(c.hot.Pages[:])
+	c.dropSlots()
 	for i := range c.itlb {
 		if e := &c.itlb[i]; !e.global && e.tag&ctxUser == 0 {
 			*e = itlbEntry{}
@@ -82,7 +82,7 @@ func (c *CPU) flushLocal() {
 
 // flushPage drops the translations of one linear page.
 func (c *CPU) flushPage(va uint64) {
-	clear(c.hot.Pages[:])
+	c.dropSlots()
 	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
 	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
 	if n := pageBit(va); c.codePages[n>>6]>>(n&63)&1 != 0 {
@@ -119,8 +119,10 @@ func (c *CPU) flushWrites() {
 	for i := range c.tlb {
 		c.tlb[i].w = 0
 	}
-	for i := range c.hot.Pages {
-		c.hot.Pages[i].w = 0
+	for i := range c.hot.Slots {
+		for k := range c.hot.Slots[i] {
+			c.hot.Slots[i][k].W = c.hot.NoPage
+		}
 	}
 }
 

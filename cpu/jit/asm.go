@@ -231,6 +231,10 @@ func (a *asm) callTo(to uintptr) {
 }
 func (a *asm) ret() { a.byte(0xc3) }
 
+// push and pop are for the first eight registers.
+func (a *asm) push(r reg) { a.byte(0x50 | byte(r)) }
+func (a *asm) pop(r reg)  { a.byte(0x58 | byte(r)) }
+
 // nops appends n bytes that do nothing.
 func (a *asm) nops(n int) {
 	for ; n > 0; n-- {

@@ -4,7 +4,7 @@
 
 // func enter(base unsafe.Pointer, stub, code uintptr)
 //
-// Invariant: the code that stub leads to uses the stack for calls of at most two levels, returns here, and
+// Invariant: the code that stub leads to uses the stack for calls of two levels and to save a few registers, returns here, and
 // leaves SP and the thread pointer alone. It is free to use all other registers: functions of this kind
 // preserve none but BP, which the assembler saves because there is a frame.
 TEXT ·enter(SB), NOSPLIT, $64-24

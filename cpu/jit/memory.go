@@ -59,56 +59,64 @@ func (b *builder) addressable(n *inst) bool {
 	return true
 }
 
+// slotAt is a field of a slot of the unit's privilege.
+func (b *builder) slotAt(slot int, off int32) rm {
+	level := 0
+	if b.r.User {
+		level = 1
+	}
+	return field(layout.Slots[level] + int32(slot)*layout.SlotSize + off)
+}
+
+// slotTag is where a slot has the address that loads or stores compare with.
+func slotTag(write bool) int32 {
+	if write {
+		return layout.SlotW
+	}
+	return layout.SlotR
+}
+
 // reach turns the linear address in r14 into that of the host, for an access of size bytes. Where the TLB does
 // not answer, or the address is not aligned to align bytes (0: need not be), the interpreter
-// executes the instruction. page is the index of the copy of a TLB entry to try first, or -1. It destroys rAX, r15 and the flags.
-func (b *builder) reach(page int, size int32, write bool, align uint8) {
+// executes the instruction. It destroys rAX, r15 and the flags.
+func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 	var from []int
 	if align > 1 {
 		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r14))
 		b.u32(uint32(align - 1))
 		from = append(from, b.jcc(ccNE))
 	}
-	tag, stub := layout.TLBRead, b.t.stubs.read
-	if write {
-		tag, stub = layout.TLBWrite, b.t.stubs.write
-	}
-	entry := layout.Pages + int32(page)*layout.TLBEntrySize
-	var away []int // to where the TLB itself is asked
-	b.mov64(r15, r14)
-	b.aluImm(4, true, inReg(r15), -pageSize)
-	if size > 1 {
-		// An access that leaves the page of its first byte may wrap around the address space: the ends of
-		// accesses are not compared, beginnings are.
-		b.lea64(rAX, at(r15, pageSize-size))
-		b.alu64(7, r14, inReg(rAX))
-		away = append(away, b.jcc(ccA))
-	}
-	b.alu64(1, r15, field(layout.Ctx))
-	b.alu64(7, r15, field(entry+tag))
-	away = append(away, b.jcc(ccNE))
+	// The distance from the start of the slot's page is below pageSize just for its own addresses.
+	tag := b.slotAt(slot, slotTag(write))
+	b.alu64(5, r14, tag)
+	b.aluImm(7, true, inReg(r14), pageSize-size)
+	away := b.jcc(ccA)
+	b.alu64(0, r14, b.slotAt(slot, layout.SlotHost))
 	back := len(b.b)
-	b.alu64(0, r14, field(entry+layout.TLBDelta))
 	b.slow(from...)
-	b.colds = append(b.colds, cold{from: away, kind: coldPage, next: back, stub: stub, page: entry, size: size})
+	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size})
 }
 
-// pageOf is the index of the copy of a TLB entry for n's memory operand.
-func (b *builder) pageOf(n *inst) int {
+// slotOf is the index of the slot for n's memory operand.
+func (b *builder) slotOf(n *inst) int {
 	m := &n.Mem
 	switch {
 	case m.Seg == x86.FS:
-		return interp.PageFS
+		return interp.SlotFS
 	case m.Seg == x86.GS:
-		return interp.PageGS
+		return interp.SlotGS
+	case m.Index != x86.NoReg:
+		return interp.SlotIndexed + int(m.Base*5+m.Index)&15
 	case m.Base < 16:
 		return int(m.Base)
+	case m.Base == x86.RIPBase:
+		return interp.SlotRIP
 	}
-	return interp.PageRIP
+	return interp.SlotNone
 }
 
 // reachOperand makes r14 the host's address of n's memory operand.
 func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) {
 	b.address(n)
-	b.reach(b.pageOf(n), size, write, align)
+	b.reach(b.slotOf(n), size, write, align)
 }

@@ -53,8 +53,8 @@ type stubs struct {
 	op        uintptr // leaves with SiteOp; the site is stored
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
 	vec3      uintptr // likewise for AVX
-	// called with the address in r14, the tag wanted in r15, and in rAX where to copy the TLB's entry: carry set when
-	// it has none. They destroy r15.
+	// called with the addresses of the first byte in r14 and of the last in r15, and a slot in rAX: they fill the slot
+	// and turn r14 into the host's address. Carry is set when the TLB has no such page. They destroy r15.
 	read, write uintptr
 }
 
@@ -135,22 +135,42 @@ func makeStubs(a *asm) (s stubs) {
 
 	fill := func(tag int32) uintptr {
 		start := a.here()
-		a.store64(field(layout.Temp+24), rCX)
+		a.push(rCX)
 		a.mov64(rCX, r14)
 		a.shrImm64(rCX, 12-5)
 		a.aluImm(4, false, inReg(rCX), (layout.TLBEntries-1)<<5)
 		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: layout.TLB - bias})
+		// An access that crosses into the next page finds the entry of the first and the tag of the second.
+		a.aluImm(4, true, inReg(r15), -pageSize)
+		a.alu64(1, r15, field(layout.Ctx))
 		a.alu64(7, r15, at(rCX, tag))
 		miss := a.jcc(ccNE)
-		for _, off := range [...]int32{layout.TLBRead, layout.TLBWrite, layout.TLBDelta} {
-			a.load64(r15, at(rCX, off))
-			a.store64(at(rAX, off), r15)
+		a.op(0, false, false, mapOne, 0xf7, 0, inReg(r15))
+		a.u32(interp.ContextAC)
+		suspended := a.jcc(ccNE)
+		a.push(rDX)
+		a.push(rSI)
+		a.mov64(rSI, r15)
+		a.aluImm(4, true, inReg(rSI), -pageSize)
+		for _, x := range [...][2]int32{{layout.TLBRead, layout.SlotR}, {layout.TLBWrite, layout.SlotW}} {
+			a.load64(rDX, field(layout.NoPage))
+			a.alu64(7, r15, at(rCX, x[0]))
+			a.op(0, true, false, map0F, 0x44, uint8(rDX), inReg(rSI)) // cmove
+			a.store64(at(rAX, x[1]), rDX)
 		}
-		a.load64(rCX, field(layout.Temp+24))
+		a.load64(rDX, at(rCX, layout.TLBDelta))
+		a.store64(at(rAX, layout.SlotDelta), rDX)
+		a.alu64(0, rDX, inReg(rSI))
+		a.store64(at(rAX, layout.SlotHost), rDX)
+		a.pop(rSI)
+		a.pop(rDX)
+		a.land(suspended)
+		a.alu64(0, r14, at(rCX, layout.TLBDelta))
+		a.pop(rCX)
 		a.byte(0xf8) // clc
 		a.ret()
 		a.land(miss)
-		a.load64(rCX, field(layout.Temp+24))
+		a.pop(rCX)
 		a.byte(0xf9) // stc
 		a.ret()
 		return start

@@ -87,7 +87,7 @@ func (b *builder) bit(n *inst) {
 	b.op(0, true, false, mapOne, 0xc1, 7, inReg(r15))
 	b.byte(shift)
 	b.lea64(r14, rm{mem: true, reg: r14, index: r15, scale: scale})
-	b.reach(b.pageOf(n), int32(n.OpSize), n.Op != x86.BT, 0)
+	b.reach(b.slotOf(n), int32(n.OpSize), n.Op != x86.BT, 0)
 	s := b.value(g, r15)
 	b.mov32(r15, s)
 	b.aluImm(4, false, inReg(r15), mask)

@@ -46,17 +46,18 @@ type cold struct {
 	next int  // where in the unit to go on
 	host bool // with the flags in the host's
 	inst int
-	stub uintptr
-	page int32
-	size int32   // of the access
 	at   uintptr // where a coldOp starts
+	// Of a coldPage: the access.
+	slot  int
+	write bool
+	size  int32
 }
 
 type coldKind uint8
 
 const (
 	coldOp   coldKind = iota // the interpreter executes the instruction
-	coldPage                 // the copy of a TLB entry is not the one wanted: the coldOp before it follows if the TLB has none
+	coldPage                 // the slot has another page: the coldOp before it follows if the TLB has not got this one
 	coldLink                 // a direct jump that is not linked yet
 	coldPoll                 // something is pending at the start of the block
 	coldVec                  // vector registers are to be loaded at the start of the block
@@ -270,11 +271,14 @@ func (b *builder) finish() {
 		}
 		switch c.kind {
 		case coldPage:
+			b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
 			b.lea64(r15, at(r14, c.size-1))
-			b.aluImm(4, true, inReg(r15), -pageSize)
-			b.alu64(1, r15, field(layout.Ctx))
-			b.lea64(rAX, field(c.page))
-			b.callTo(c.stub)
+			b.lea64(rAX, b.slotAt(c.slot, 0))
+			stub := b.t.stubs.read
+			if c.write {
+				stub = b.t.stubs.write
+			}
+			b.callTo(stub)
 			b.jccTo(ccAE, b.base+uintptr(c.next))
 			b.jumpTo(b.colds[i-1].at)
 		case coldOp:
