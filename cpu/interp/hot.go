@@ -86,6 +86,8 @@ type Site struct {
 	Resume uintptr
 	Target int32 // offset from the start of the page
 	Patch  uintptr
+	// Of a SiteLink: HostFlags: the flags are in the host's. Back: it may close a loop.
+	HostFlags, Back bool
 	// Flags tells how to find the arithmetic flags before the instruction: those in Hot, or made by a
 	// comparison earlier in the block whose operands are still there.
 	Flags Recipe

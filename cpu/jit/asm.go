@@ -213,6 +213,12 @@ func (a *asm) jccShort(cc uint8) int {
 	return len(a.b) - 1
 }
 
+// jumpShort is jccShort for one that is always taken.
+func (a *asm) jumpShort() int {
+	a.byte(0xeb, 0)
+	return len(a.b) - 1
+}
+
 func (a *asm) landShort(at int) { a.b[at] = uint8(len(a.b) - at - 1) }
 
 // land makes the jump whose displacement is at go to the present place.

@@ -44,6 +44,7 @@ type unitKey struct {
 // record is what the translator knows of a unit.
 type record struct {
 	*interp.Unit
+	entries
 	id       uint32
 	incoming []uint32 // sites that are linked to it
 }
@@ -112,14 +113,14 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 		return nil
 	}
 	id := uint32(t.units.len() + 1)
-	u, code := t.build.unit(t, r, id)
+	u, entries, code := t.build.unit(t, r, id)
 	if u == nil {
 		return nil
 	}
 	t.mem.append(code)
 	u.Epoch = t.epoch
 	u.Prepare()
-	n := &record{Unit: u, id: id}
+	n := &record{Unit: u, id: id, entries: entries}
 	t.units.add(n)
 	t.find[k] = n
 	page := r.Phys &^ 0xfff
@@ -149,7 +150,16 @@ func (t *translator) Link(id uint32, to *interp.Unit) {
 		return
 	}
 	s := &from.Sites[id&0xff]
-	t.mem.patch32(s.Patch, uint32(to.Entry-s.Patch-4))
+	e := n.start
+	switch {
+	case s.HostFlags && s.Back:
+		e = n.host
+	case s.HostFlags:
+		e = n.hostAhead
+	case !s.Back:
+		e = n.memAhead
+	}
+	t.mem.patch32(s.Patch, uint32(e-s.Patch-4))
 	n.incoming = append(n.incoming, id)
 }
 

@@ -7,12 +7,12 @@ import (
 	"dfemu/cpu/x86"
 )
 
-// direct goes to an offset from the start of the page, if condition cc holds (-1: always). The flags are in memory.
-// Exits are linked only within the page, whose translation the unit was entered by, and not to where an instruction may
-// cross into the next.
+// direct goes to an offset from the start of the page, if condition cc holds (-1: always). The flags are in memory or in
+// the host's. Exits are linked only within the page, whose translation the unit was entered by, and not to where an
+// instruction may cross into the next.
 func (b *builder) direct(target int64, cc int) {
 	if target >= 0 && target <= pageSize-x86.MaxInstLen {
-		s := b.site(interp.Site{Target: int32(target)})
+		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: target <= int64(b.page)+int64(b.insts[b.i].start)})
 		// The displacement is replaced while others may execute it: it must be aligned.
 		size := 1
 		if cc >= 0 {
@@ -26,13 +26,16 @@ func (b *builder) direct(target int64, cc int) {
 			j = b.jcc(uint8(cc))
 		}
 		b.sites[s].Patch = b.base + uintptr(j)
-		b.colds = append(b.colds, cold{from: []int{j}, site: s, kind: coldLink})
+		b.colds = append(b.colds, cold{from: []int{j}, site: s, kind: coldLink, host: !b.mem})
 		return
 	}
 	skip := 0
 	if cc >= 0 {
 		skip = b.jcc(uint8(cc) ^ 1)
 	}
+	mem := b.mem
+	b.saveFlags()
+	b.mem = mem
 	b.load64(r14, field(layout.Page))
 	b.add(r14, int32(target))
 	miss := b.lookup()
@@ -108,7 +111,6 @@ func (b *builder) goTo() {
 // branch is a conditional jump.
 func (b *builder) branch(n *inst) {
 	b.needFlags()
-	b.saveFlags()
 	cc, _ := n.Op.Cond()
 	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, int(cc))
 }

@@ -45,10 +45,34 @@ func (b *builder) saveFlags() {
 	if b.mem {
 		return
 	}
+	b.storeFlags()
+	b.mem = true
+}
+
+func (b *builder) storeFlags() {
+	b.lahf()
+	b.store32(field(layout.Flags), rAX)
+}
+
+// lahf puts the host's flags into rAX.
+func (b *builder) lahf() {
 	b.byte(0x9f)             // lahf
 	b.byte(0x0f, 0x90, 0xc0) // seto al
-	b.store32(field(layout.Flags), rAX)
-	b.mem = true
+}
+
+// deadFlags reports whether the unit sets all flags before anything could see those at its start.
+func (b *builder) deadFlags() bool {
+	killed := uint32(0)
+	for i := range b.insts {
+		n := &b.insts[i]
+		if n.observer || n.class >= clJump || n.class == clExit || n.flags.Tested&allFlags&^killed != 0 {
+			return false
+		}
+		if killed |= b.kills(n); killed == allFlags {
+			return true
+		}
+	}
+	return false
 }
 
 // loadFlags makes the host's flags those in memory.

@@ -64,11 +64,11 @@ const (
 )
 
 // unit translates a block. It returns nil where it cannot; the code is valid until the next call.
-func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Unit, []byte) {
+func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Unit, entries, []byte) {
 	b.word = 8
 	if r.Mode != x86.Mode64 {
 		if r.Mode != x86.Mode32 || !r.Flat {
-			return nil, nil
+			return nil, entries{}, nil
 		}
 		b.word = 4
 	}
@@ -79,30 +79,29 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	b.page = int32(r.Phys & 0xfff)
 	b.vec = 0
 	if !b.decode() {
-		return nil, nil
+		return nil, entries{}, nil
 	}
 	b.liveness()
 	b.flagState = flagState{mem: true, producer: -1}
 
-	b.prologue()
+	e := b.prologue()
 	ended := false
 	for b.i = range b.insts {
 		ended = b.translate(&b.insts[b.i])
 	}
 	if !ended {
 		last := &b.insts[len(b.insts)-1]
-		b.saveFlags()
 		b.direct(int64(b.page)+int64(last.next), -1)
 	}
 	b.finish()
 	u := &interp.Unit{
-		Phys: r.Phys, Phys2: r.Phys2, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: b.base,
+		Phys: r.Phys, Phys2: r.Phys2, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: e.start,
 		Insts: make([]interp.Inst, len(b.insts)), Sites: append([]interp.Site(nil), b.sites...),
 	}
 	for i := range b.insts {
 		u.Insts[i].Start, u.Insts[i].Next = b.insts[i].start, b.insts[i].next
 	}
-	return u, b.b
+	return u, e, b.b
 }
 
 // decode fills in insts.
@@ -125,19 +124,52 @@ func (b *builder) decode() bool {
 	return len(b.insts) > 0
 }
 
+// entries are where control enters a unit.
+type entries struct {
+	start uintptr // with the flags in memory
+	// From units of the same page: with the flags in memory (mem) or in the host's (host), and those that cannot close a loop without
+	// looking whether something is pending (ahead).
+	host, memAhead, hostAhead uintptr
+}
+
 // prologue looks whether something is pending, and for the vector registers.
-func (b *builder) prologue() {
-	b.aluImm(7, false, field(layout.Pending), 0)
-	j := b.jcc(ccNE)
-	b.load64(r15, field(layout.G))
-	b.aluImm(7, true, at(r15, stackGuard), stackPreempt)
-	k := b.jcc(ccE)
-	b.colds = append(b.colds, cold{from: []int{j, k}, kind: coldPoll})
+func (b *builder) prologue() (e entries) {
+	if b.deadFlags() {
+		e.host = b.here()
+		b.lahf()
+		b.poll(true)
+		j := b.jumpShort()
+		e.start = b.here()
+		b.poll(false)
+		b.landShort(j)
+		e.hostAhead = b.here()
+	} else {
+		e.hostAhead = b.here()
+		b.storeFlags()
+		j := b.jumpShort()
+		e.host = b.here()
+		b.storeFlags()
+		e.start = b.here()
+		b.poll(false)
+		b.landShort(j)
+	}
+	e.memAhead = b.here()
 	if b.vec != 0 {
 		b.cmp8(field(layout.VecIn), b.vec)
 		j := b.jcc(ccB)
 		b.colds = append(b.colds, cold{from: []int{j}, kind: coldVec, next: len(b.b)})
 	}
+	return e
+}
+
+// poll leaves the unit, which has not begun, if something is pending; host: the flags are in rAX.
+func (b *builder) poll(host bool) {
+	b.aluImm(7, false, field(layout.Pending), 0)
+	j := b.jcc(ccNE)
+	b.load64(r15, field(layout.G))
+	b.aluImm(7, true, at(r15, stackGuard), stackPreempt)
+	k := b.jcc(ccE)
+	b.colds = append(b.colds, cold{from: []int{j, k}, kind: coldPoll, host: host})
 }
 
 // translate appends the code of one instruction. It reports whether control never goes on behind it.
@@ -189,7 +221,6 @@ func (b *builder) translate(n *inst) (ended bool) {
 	case clLeave:
 		b.leave(n)
 	case clJump:
-		b.saveFlags()
 		b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
 		ended = true
 	case clBranch:
@@ -298,9 +329,15 @@ func (b *builder) finish() {
 			b.jumpTo(b.base + uintptr(c.next))
 		case coldLink:
 			b.sites[c.site].Resume = b.here()
+			if c.host {
+				b.storeFlags()
+			}
 			b.storeImm32(field(layout.Site), b.number(c.site))
 			b.jumpTo(b.t.stubs.link)
 		case coldPoll:
+			if c.host {
+				b.store32(field(layout.Flags), rAX)
+			}
 			b.load64(r14, field(layout.Page))
 			b.add(r14, b.page)
 			b.jumpTo(b.t.stubs.rip)
