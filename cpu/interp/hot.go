@@ -22,6 +22,8 @@ type Translator interface {
 	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory, and reports
 	// whether there were any.
 	Drop(page, lines uint64) bool
+	// Simplify forgets a unit. The next translation of its block takes no accesses together.
+	Simplify(u *Unit)
 	// Full reports whether Recycle is called for.
 	Full() bool
 	// Recycle forgets everything. No processor executes translated code meanwhile.
@@ -39,6 +41,8 @@ type Request struct {
 	User  bool  // executed at CPL 3
 	// Flat: outside 64-bit mode, all segments but FS and GS span the 4 GiB from 0.
 	Flat bool
+	// Plain: accesses are not taken together.
+	Plain bool
 	// Features are those that the processor announces.
 	Features x86.FeatureSet
 }
@@ -57,8 +61,9 @@ type Unit struct {
 	Insts []Inst // the instructions of the block
 	Sites []Site
 
-	runs uint32 // executions in a machine that compares them
-	cur  *block // stands for the unit where an instruction looks at the block it is in
+	splits atomic.Uint32 // times that accesses taken together were not in one page
+	runs   uint32        // executions in a machine that compares them
+	cur    *block        // stands for the unit where an instruction looks at the block it is in
 }
 
 // An Inst is one instruction of a unit.
@@ -78,6 +83,8 @@ const (
 	SiteOp
 	// SiteInterpret: as SiteRIP, but the block there must be interpreted.
 	SiteInterpret
+	// SiteApart: as SiteInterpret, because accesses that the unit takes together are not in one page.
+	SiteApart
 )
 
 // A Site is a place where translated code leaves.
@@ -136,6 +143,7 @@ type Hot struct {
 
 	Kernel  [1 << TargetBits]Target
 	User    [1 << TargetBits]Target
+	dropped bool   // the slots were emptied: units that rely on them are not resumed
 	entered uint64 // times translated code was entered
 	ops     uint64 // instructions executed for it
 }
@@ -161,6 +169,7 @@ const (
 // dropSlots forgets what translated code has reached.
 func (c *CPU) dropSlots() {
 	h := &c.hot
+	h.dropped = true
 	for i := range h.Slots {
 		for k := range h.Slots[i] {
 			h.Slots[i][k].R, h.Slots[i][k].W = h.NoPage, h.NoPage
@@ -341,7 +350,10 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 			c.setRawFlags(h.Flags)
 			c.rip = h.RIP & c.ipMask
 			return stBranch, 0
-		case SiteInterpret:
+		case SiteInterpret, SiteApart:
+			if h.Kind == SiteApart {
+				c.apart(t, h.Site)
+			}
 			c.setRawFlags(h.Flags)
 			c.rip = h.RIP & c.ipMask
 			b := c.lookup()
@@ -361,10 +373,11 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		c.r[regRIP] = h.Page | u.Phys&pageOffset
 		c.cur = u.cur
 		c.unitFlags(&s.Flags)
+		h.dropped = false
 		st = o.fn(c, o)
 		switch st {
 		case stNext:
-			if s.Resume == 0 || u.Dead.Load() || c.pending.Load()&(pendStop|pendSlow|pendKick) != 0 {
+			if s.Resume == 0 || h.dropped || u.Dead.Load() || c.pending.Load()&(pendStop|pendSlow|pendKick) != 0 {
 				c.rip = c.nextRIP(o)
 				return stBranch, 0
 			}
@@ -380,6 +393,16 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 			c.stop(st, o)
 			return st, 0
 		}
+	}
+}
+
+// maxSplits is how often a unit may be left because of accesses that are not in one page before it is made again.
+const maxSplits = 32
+
+// apart counts that a unit was left with SiteApart.
+func (c *CPU) apart(t Translator, site uint32) {
+	if u, _ := t.Site(site); u != nil && u.splits.Add(1) == maxSplits {
+		t.Simplify(u)
 	}
 }
 

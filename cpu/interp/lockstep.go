@@ -232,7 +232,7 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 	switch {
 	case st == stBranch && c.hot.Kind == SiteRIP && c.rip == rip:
 		return st, nil // it was left before it began: something is pending
-	case st == stBranch && c.hot.Kind == SiteInterpret:
+	case st == stBranch && (c.hot.Kind == SiteInterpret || c.hot.Kind == SiteApart):
 		b := c.lookup()
 		if b == nil {
 			return stFault, nil
@@ -313,9 +313,13 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 			c.rip = c.ripOf(o)
 			return stNext, o
 		}
+		h.dropped = false
 		switch st := o.fn(c, o); st {
 		case stNext:
-			if s.Resume == 0 {
+			if h.dropped {
+				h.Kind = SiteInterpret // what follows is not compared
+			}
+			if s.Resume == 0 || h.dropped {
 				c.rip = c.nextRIP(o)
 				return stBranch, nil
 			}

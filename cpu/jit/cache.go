@@ -31,6 +31,7 @@ type translator struct {
 	// units holds all units of the epoch by their number, which starts at 1. Site reads it without the lock.
 	units    unitList
 	find     map[unitKey]*record
+	plain    map[unitKey]bool // units to be made without groups
 	pages    map[uint64][]*record
 	build    builder
 	features x86.FeatureSet // of the host
@@ -79,7 +80,7 @@ func (t *translator) close() { t.mem.close() }
 func (t *translator) reset() {
 	t.mem.truncate(t.start)
 	t.units.reset()
-	t.find = map[unitKey]*record{}
+	t.find, t.plain = map[unitKey]*record{}, map[unitKey]bool{}
 	t.pages = map[uint64][]*record{}
 }
 
@@ -112,6 +113,7 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	if t.mem.used+unitRoom > len(t.mem.w) {
 		return nil
 	}
+	r.Plain = t.plain[k]
 	id := uint32(t.units.len() + 1)
 	u, entries, code := t.build.unit(t, r, id)
 	if u == nil {
@@ -190,6 +192,18 @@ func (t *translator) Drop(page, lines uint64) (any bool) {
 		t.pages[page] = kept
 	}
 	return any
+}
+
+// Simplify implements interp.Translator.
+func (t *translator) Simplify(u *interp.Unit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := unitKey{u.Phys, u.Key}
+	if n := t.find[k]; n != nil && n.Unit == u {
+		t.kill(n)
+		delete(t.find, k)
+		t.plain[k] = true
+	}
 }
 
 // linesOf returns the 64-byte lines of a page in which n has bytes.

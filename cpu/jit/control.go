@@ -123,19 +123,16 @@ func (b *builder) returnAddress(n *inst, d reg) {
 
 // call is CALL to a fixed distance.
 func (b *builder) call(n *inst) {
-	b.below(r14, b.word)
-	b.reach(gRSP, b.word, true, 0)
+	x := b.reachStack(n, -b.word, true)
 	b.returnAddress(n, rAX)
-	b.storeWord(at(r14, 0), rAX)
+	b.storeWord(x, rAX)
 	b.below(hRSP, b.word)
 	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
 }
 
 // ret64 is RET. Where the table of targets does not have the address, the interpreter executes it.
 func (b *builder) ret64(n *inst) {
-	b.top(hRSP)
-	b.reach(gRSP, b.word, false, 0)
-	b.loadWord(r14, at(r14, 0))
+	b.loadWord(r14, b.reachStack(n, 0, false))
 	b.slow(b.lookup()...)
 	pop := b.word
 	if n.NArgs > 0 {
@@ -149,8 +146,7 @@ func (b *builder) ret64(n *inst) {
 func (b *builder) indirect(n *inst) {
 	a := &n.Args[0]
 	if a.Kind == x86.KindMem {
-		b.reachOperand(n, b.word, false, 0)
-		b.loadWord(r14, at(r14, 0))
+		b.loadWord(r14, b.reachOperand(n, b.word, false, 0))
 	} else {
 		b.top(b.value(a.Reg, r14))
 	}
@@ -161,10 +157,9 @@ func (b *builder) indirect(n *inst) {
 	}
 	b.store64(field(layout.Temp), r14)
 	b.store64(field(layout.Temp+8), r15)
-	b.below(r14, b.word)
-	b.reach(gRSP, b.word, true, 0)
+	x := b.reachStack(n, -b.word, true)
 	b.returnAddress(n, rAX)
-	b.storeWord(at(r14, 0), rAX)
+	b.storeWord(x, rAX)
 	b.below(hRSP, b.word)
 	b.load64(r14, field(layout.Temp))
 	b.load64(r15, field(layout.Temp+8))

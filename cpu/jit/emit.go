@@ -23,9 +23,10 @@ func (b *builder) generic(n *inst) {
 	mem := memArg(n)
 	scratch := [3]reg{rAX, r15, r14}
 	free := scratch[:]
+	var host rm
 	if mem != nil {
 		write := n.Args[0].Kind == x86.KindMem && isDest(n, 0)
-		b.reachOperand(n, int32(mem.Size), write, n.Enc.Aligned(n.VecLen))
+		host = b.reachOperand(n, int32(mem.Size), write, n.Enc.Aligned(n.VecLen))
 		free = free[:2]
 	}
 	var o operands
@@ -42,7 +43,7 @@ func (b *builder) generic(n *inst) {
 		s := n.Enc.Args[i].Info()
 		switch a.Kind {
 		case x86.KindMem:
-			o.x = at(r14, 0)
+			o.x = host
 		case x86.KindVec:
 			b.place(&o, s.Where, uint8(a.Reg), inReg(reg(a.Reg)))
 		case x86.KindReg:
@@ -366,8 +367,7 @@ func (b *builder) extend(n *inst) {
 func (b *builder) factor(n *inst) rm {
 	a := &n.Args[n.NArgs-1]
 	if a.Kind == x86.KindMem {
-		b.reachOperand(n, int32(a.Size), false, 0)
-		return at(r14, 0)
+		return b.reachOperand(n, int32(a.Size), false, 0)
 	}
 	if h := hostOf[a.Reg]; h != noReg {
 		return inReg(h)
@@ -447,8 +447,7 @@ func (b *builder) compareExchange(n *inst) {
 		if n.Op == x86.CMPXCHG16B {
 			align = 16
 		}
-		b.reachOperand(n, int32(d.Size), true, align)
-		x = at(r14, 0)
+		x = b.reachOperand(n, int32(d.Size), true, align)
 	} else {
 		dst = b.value(d.Reg, r14)
 		x = inReg(dst)
@@ -496,10 +495,10 @@ func (b *builder) step(n *inst) {
 // offset is MOV between rAX and memory at an offset that is part of the instruction.
 func (b *builder) offset(n *inst) {
 	write := n.Args[0].Kind == x86.KindMem
-	b.reachOperand(n, int32(n.OpSize), write, 0)
+	x := b.reachOperand(n, int32(n.OpSize), write, 0)
 	if write {
-		b.sized(n, 0x88, uint8(hRAX), at(r14, 0))
+		b.sized(n, 0x88, uint8(hRAX), x)
 		return
 	}
-	b.sized(n, 0x8a, uint8(hRAX), at(r14, 0))
+	b.sized(n, 0x8a, uint8(hRAX), x)
 }

@@ -107,6 +107,8 @@ func (b *builder) slotOf(n *inst) int {
 		return interp.SlotGS
 	case m.Index != x86.NoReg:
 		return interp.SlotIndexed + int(m.Base*5+m.Index)&15
+	case m.Base < 16 && n.span.role == apart:
+		return interp.SlotIndexed + int(m.Base)
 	case m.Base < 16:
 		return int(m.Base)
 	case m.Base == x86.RIPBase:
@@ -115,8 +117,28 @@ func (b *builder) slotOf(n *inst) int {
 	return interp.SlotNone
 }
 
-// reachOperand makes r14 the host's address of n's memory operand.
-func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) {
+// reachOperand returns the host's operand for n's memory operand. It may destroy rAX, r14, r15 and the flags.
+func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) rm {
+	if n.span.role == first || n.span.role == member {
+		if a, ok := groupable(n); ok {
+			return b.reachAt(n, a)
+		}
+	}
 	b.address(n)
 	b.reach(b.slotOf(n), size, write, align)
+	return at(r14, 0)
+}
+
+// reachStack returns the host's operand for the word at a distance from the top of the stack.
+func (b *builder) reachStack(n *inst, disp int32, write bool) rm {
+	if n.span.role == first || n.span.role == member {
+		return b.reachAt(n, access{gRSP, disp, b.word, write})
+	}
+	top := gRSP
+	if n.span.role == apart {
+		top += interp.SlotIndexed
+	}
+	b.below(r14, -disp)
+	b.reach(top, b.word, write, 0)
+	return at(r14, 0)
 }

@@ -34,20 +34,18 @@ func (b *builder) storeWord(m rm, s reg) {
 func (b *builder) push(n *inst) {
 	a := &n.Args[0]
 	if a.Kind == x86.KindMem {
-		b.reachOperand(n, b.word, false, 0)
-		b.loadWord(r14, at(r14, 0))
+		b.loadWord(r14, b.reachOperand(n, b.word, false, 0))
 		b.store64(field(layout.Temp), r14)
 	}
-	b.below(r14, b.word)
-	b.reach(gRSP, b.word, true, 0)
+	x := b.reachStack(n, -b.word, true)
 	switch a.Kind {
 	case x86.KindMem:
 		b.load64(rAX, field(layout.Temp))
-		b.storeWord(at(r14, 0), rAX)
+		b.storeWord(x, rAX)
 	case x86.KindReg:
-		b.storeWord(at(r14, 0), b.value(a.Reg, rAX))
+		b.storeWord(x, b.value(a.Reg, rAX))
 	default:
-		b.op(0, b.word == 8, false, mapOne, 0xc7, 0, at(r14, 0))
+		b.op(0, b.word == 8, false, mapOne, 0xc7, 0, x)
 		b.u32(uint32(a.Imm))
 	}
 	b.below(hRSP, b.word)
@@ -64,29 +62,34 @@ func (b *builder) top(from reg) {
 
 // pop is POP of a word into a register.
 func (b *builder) pop(n *inst) {
-	b.top(hRSP)
-	b.reach(gRSP, b.word, false, 0)
+	x := b.reachStack(n, 0, false)
 	g := n.Args[0].Reg
 	if h := hostOf[g]; h != noReg {
+		b.loadWord(h, x)
 		if g != gRSP {
 			b.below(hRSP, -b.word)
 		}
-		b.loadWord(h, at(r14, 0))
 		return
 	}
-	b.load64(rAX, at(r14, 0))
+	b.load64(rAX, x)
 	b.store64(slot(uint8(g)), rAX)
 	b.below(hRSP, -b.word)
 }
 
 // leave is LEAVE.
-func (b *builder) leave(*inst) {
-	b.top(hRBP)
-	b.reach(gRSP, b.word, false, 0)
+func (b *builder) leave(n *inst) {
+	x := rm{}
+	if n.span.role == first || n.span.role == member {
+		x = b.reachAt(n, access{gRBP, 0, b.word, false})
+	} else {
+		b.top(hRBP)
+		b.reach(gRBP, b.word, false, 0)
+		x = at(r14, 0)
+	}
 	if b.word == 4 {
 		b.lea32(hRSP, at(hRBP, b.word))
 	} else {
 		b.lea64(hRSP, at(hRBP, b.word))
 	}
-	b.loadWord(hRBP, at(r14, 0))
+	b.loadWord(hRBP, x)
 }

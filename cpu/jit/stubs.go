@@ -49,6 +49,7 @@ type stubs struct {
 	enter     uintptr // from enter_amd64.s: rBP is set, r14 is the goroutine, rAX where to go
 	rip       uintptr // leaves with SiteRIP, to r14
 	interpret uintptr // leaves with SiteInterpret, to r14
+	apart     uintptr // leaves with SiteApart, to r14; the site is stored
 	link      uintptr // leaves with SiteLink; the site is stored
 	op        uintptr // leaves with SiteOp; the site is stored
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
@@ -102,6 +103,10 @@ func makeStubs(a *asm) (s stubs) {
 	s.interpret = a.here()
 	a.store64(field(layout.RIP), r14)
 	a.storeImm32(field(layout.Kind), interp.SiteInterpret)
+	a.jumpTo(leave)
+	s.apart = a.here()
+	a.store64(field(layout.RIP), r14)
+	a.storeImm32(field(layout.Kind), interp.SiteApart)
 	a.jumpTo(leave)
 	s.link = a.here()
 	a.storeImm32(field(layout.Kind), interp.SiteLink)

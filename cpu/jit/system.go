@@ -32,7 +32,7 @@ func (b *builder) accessFlag(n *inst) {
 // pushFlags is PUSHF of 8 bytes.
 func (b *builder) pushFlags(*inst) {
 	b.lea64(r14, at(hRSP, -8))
-	b.reach(gRSP, 8, true, 0)
+	b.reach(interp.SlotNone, 8, true, 0)
 	// In memory the low byte is in bits 8 to 15, OF in bit 0.
 	b.op(0, false, false, map0F, 0xb6, uint8(r15), field(layout.Flags+1))
 	b.op(0, false, false, map0F, 0xb6, uint8(rAX), field(layout.Flags))

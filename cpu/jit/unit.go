@@ -36,6 +36,7 @@ type inst struct {
 	observer bool
 	// written has a bit for each general-purpose register that it changes.
 	written uint16
+	span    span
 }
 
 // cold is code that is put behind the unit, since it is executed seldom.
@@ -51,16 +52,20 @@ type cold struct {
 	slot  int
 	write bool
 	size  int32
+	// Of a coldGroup, and of a coldOp of the first of a group: from where to where it extends.
+	group  bool
+	access access
 }
 
 type coldKind uint8
 
 const (
-	coldOp   coldKind = iota // the interpreter executes the instruction
-	coldPage                 // the slot has another page: the coldOp before it follows if the TLB has not got this one
-	coldLink                 // a direct jump that is not linked yet
-	coldPoll                 // something is pending at the start of the block
-	coldVec                  // vector registers are to be loaded at the start of the block
+	coldOp    coldKind = iota // the interpreter executes the instruction
+	coldPage                  // the slot has another page: the coldOp before it follows if the TLB has not got this one
+	coldGroup                 // the slot does not serve a group: as for coldPage
+	coldLink                  // a direct jump that is not linked yet
+	coldPoll                  // something is pending at the start of the block
+	coldVec                   // vector registers are to be loaded at the start of the block
 )
 
 // unit translates a block. It returns nil where it cannot; the code is valid until the next call.
@@ -81,6 +86,7 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	if !b.decode() {
 		return nil, entries{}, nil
 	}
+	b.group()
 	b.liveness()
 	b.flagState = flagState{mem: true, producer: -1}
 
@@ -312,6 +318,12 @@ func (b *builder) finish() {
 			b.callTo(stub)
 			b.jccTo(ccAE, b.base+uintptr(c.next))
 			b.jumpTo(b.colds[i-1].at)
+		case coldGroup:
+			for _, j := range b.fillGroup(c) {
+				b.aim(j, b.colds[i-1].at)
+			}
+			b.alu64(0, r14, b.slotAt(int(c.access.base), layout.SlotHost))
+			b.jumpTo(b.base + uintptr(c.next))
 		case coldOp:
 			c.at = b.here()
 			b.storeImm32(field(layout.Site), b.number(c.site))
@@ -323,10 +335,22 @@ func (b *builder) finish() {
 			if b.vec != 0 {
 				b.callVec(c.inst + 1)
 			}
+			var apart []int
+			if c.group {
+				apart = b.fillGroup(c)
+			}
 			if c.host {
 				b.loadFlags()
 			}
 			b.jumpTo(b.base + uintptr(c.next))
+			if c.group {
+				for _, j := range apart {
+					b.land(j)
+				}
+				b.load64(r14, field(layout.Page))
+				b.add(r14, b.page+int32(b.insts[c.inst].next))
+				b.jumpTo(b.t.stubs.apart)
+			}
 		case coldLink:
 			b.sites[c.site].Resume = b.here()
 			if c.host {
