@@ -154,6 +154,8 @@ type Slot struct {
 	R, W  uint64 // linear address of the page, for loads and for stores; NoPage: none
 	Delta uint64 // what to add to a linear address of the page to get its place in the host
 	Host  uint64 // the page in the host
+	Next  uint64 // the page that was reached last of those it did not have
+	_     [3]uint64
 }
 
 // The indices of Hot.Slots behind the sixteen base registers.

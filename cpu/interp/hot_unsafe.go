@@ -7,21 +7,21 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending             int32
-	TLB, TLBRead, TLBWrite, TLBDelta  int32
-	TLBEntries, TLBEntrySize          int32
-	Vec, MXCSR                        int32
-	Flags, Kind, Site, Page, RIP, G   int32
-	Temp, VecIn, VecOK, HostMXCSR     int32
-	Kernel, User                      int32 // of Target
-	Generation                        int32 // of the kernel's targets, then of the user's
-	Slots                             [2]int32
-	SlotSize                          int32
-	SlotR, SlotW, SlotDelta, SlotHost int32
-	NoPage                            int32
-	RFLAGS, Held                      int32
-	Selector                          [6]int32
-	GSBase, KernelGSBase              int32
+	SegBase, Ctx, Pending                       int32
+	TLB, TLBRead, TLBWrite, TLBDelta            int32
+	TLBEntries, TLBEntrySize                    int32
+	Vec, MXCSR                                  int32
+	Flags, Kind, Site, Page, RIP, G             int32
+	Temp, VecIn, VecOK, HostMXCSR               int32
+	Kernel, User                                int32 // of Target
+	Generation                                  int32 // of the kernel's targets, then of the user's
+	Slots                                       [2]int32
+	SlotSize                                    int32
+	SlotR, SlotW, SlotDelta, SlotHost, SlotNext int32
+	NoPage                                      int32
+	RFLAGS, Held                                int32
+	Selector                                    [6]int32
+	GSBase, KernelGSBase                        int32
 }
 
 // ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
@@ -48,7 +48,7 @@ func TheLayout() Layout {
 		Generation: int32(unsafe.Offsetof(c.jgen)),
 		Slots:      [2]int32{hot + int32(unsafe.Offsetof(c.hot.Slots)), hot + int32(unsafe.Offsetof(c.hot.Slots)+unsafe.Sizeof(c.hot.Slots[0]))},
 		SlotSize:   int32(unsafe.Sizeof(Slot{})),
-		SlotR:      int32(unsafe.Offsetof(Slot{}.R)), SlotW: int32(unsafe.Offsetof(Slot{}.W)), SlotDelta: int32(unsafe.Offsetof(Slot{}.Delta)), SlotHost: int32(unsafe.Offsetof(Slot{}.Host)),
+		SlotR:      int32(unsafe.Offsetof(Slot{}.R)), SlotW: int32(unsafe.Offsetof(Slot{}.W)), SlotNext: int32(unsafe.Offsetof(Slot{}.Next)), SlotDelta: int32(unsafe.Offsetof(Slot{}.Delta)), SlotHost: int32(unsafe.Offsetof(Slot{}.Host)),
 		NoPage: hot + int32(unsafe.Offsetof(c.hot.NoPage)),
 		RFLAGS: int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
 		Selector: [6]int32{segment(0), segment(1), segment(2), segment(3), segment(4), segment(5)},

@@ -240,10 +240,3 @@ func (a *asm) ret() { a.byte(0xc3) }
 // push and pop are for the first eight registers.
 func (a *asm) push(r reg) { a.byte(0x50 | byte(r)) }
 func (a *asm) pop(r reg)  { a.byte(0x58 | byte(r)) }
-
-// nops appends n bytes that do nothing.
-func (a *asm) nops(n int) {
-	for ; n > 0; n-- {
-		a.byte(0x90)
-	}
-}

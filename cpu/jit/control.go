@@ -13,12 +13,15 @@ import (
 func (b *builder) direct(target int64, cc int) {
 	if target >= 0 && target <= pageSize-x86.MaxInstLen {
 		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: target <= int64(b.page)+int64(b.insts[b.i].start)})
-		// The displacement is replaced while others may execute it: it must be aligned.
+		// The displacement is replaced while others may execute it: it must not cross a boundary of 8 bytes. The prefix
+		// has no meaning here, and keeps the jump together with a comparison before it.
 		size := 1
 		if cc >= 0 {
 			size = 2
 		}
-		b.nops(-(len(b.b) + size) & 3)
+		for (len(b.b)+size)&7 > 4 {
+			b.byte(0x3e)
+		}
 		var j int
 		if cc < 0 {
 			j = b.jump()

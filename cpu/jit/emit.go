@@ -124,7 +124,16 @@ func (b *builder) preserveFlags(n *inst) {
 	if changes != 0 {
 		keeps = n.liveAll &^ changes
 	}
-	if (f.Tested&allFlags != 0 || keeps != 0) && !b.host {
+	if b.host {
+		return
+	}
+	switch f.Tested&allFlags | keeps {
+	case 0:
+	case x86.CF: // such as INC leaves
+		b.op(0, false, false, map0F, 0xba, 4, field(layout.Flags)) // bt
+		b.byte(8)
+		b.host = true
+	default:
 		b.store64(field(layout.Temp+16), rAX)
 		b.loadFlags()
 		b.load64(rAX, field(layout.Temp+16))

@@ -97,6 +97,35 @@ func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size})
 }
 
+// elsewhere is cold code: the access c is not to the page that its slot has, but at r14 from there. The slot changes to
+// a page that is reached the second time in a row; with other accesses in between that would cost more than it gains.
+func (b *builder) elsewhere(c *cold, miss uintptr) {
+	tag, entry, stub := slotTag(c.write), layout.TLBRead, b.t.stubs.read
+	if c.write {
+		entry, stub = layout.TLBWrite, b.t.stubs.write
+	}
+	b.alu64(0, r14, b.slotAt(c.slot, tag))
+	b.lea64(r15, at(r14, c.size-1))
+	b.aluImm(4, true, inReg(r15), -pageSize)
+	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
+	again := b.jccShort(ccE)
+	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
+	b.alu64(1, r15, field(layout.Ctx))
+	b.mov64(rAX, r14)
+	b.shrImm64(rAX, 12-5)
+	b.aluImm(4, false, inReg(rAX), (layout.TLBEntries-1)<<5)
+	// An access that crosses into the next page finds the entry of the first and has the tag of the second.
+	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})
+	b.jccTo(ccNE, miss)
+	b.alu64(0, r14, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
+	b.jumpTo(b.base + uintptr(c.next))
+	b.landShort(again)
+	b.lea64(rAX, b.slotAt(c.slot, 0))
+	b.callTo(stub)
+	b.jccTo(ccAE, b.base+uintptr(c.next))
+	b.jumpTo(miss)
+}
+
 // slotOf is the index of the slot for n's memory operand.
 func (b *builder) slotOf(n *inst) int {
 	m := &n.Mem

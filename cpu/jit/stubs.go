@@ -145,7 +145,6 @@ func makeStubs(a *asm) (s stubs) {
 		a.shrImm64(rCX, 12-5)
 		a.aluImm(4, false, inReg(rCX), (layout.TLBEntries-1)<<5)
 		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: layout.TLB - bias})
-		// An access that crosses into the next page finds the entry of the first and the tag of the second.
 		a.aluImm(4, true, inReg(r15), -pageSize)
 		a.alu64(1, r15, field(layout.Ctx))
 		a.alu64(7, r15, at(rCX, tag))

@@ -308,16 +308,7 @@ func (b *builder) finish() {
 		}
 		switch c.kind {
 		case coldPage:
-			b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
-			b.lea64(r15, at(r14, c.size-1))
-			b.lea64(rAX, b.slotAt(c.slot, 0))
-			stub := b.t.stubs.read
-			if c.write {
-				stub = b.t.stubs.write
-			}
-			b.callTo(stub)
-			b.jccTo(ccAE, b.base+uintptr(c.next))
-			b.jumpTo(b.colds[i-1].at)
+			b.elsewhere(c, b.colds[i-1].at)
 		case coldGroup:
 			for _, j := range b.fillGroup(c) {
 				b.aim(j, b.colds[i-1].at)
