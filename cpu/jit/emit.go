@@ -127,9 +127,9 @@ func (b *builder) preserveFlags(n *inst) {
 	if b.host {
 		return
 	}
-	switch f.Tested&allFlags | keeps {
-	case 0:
-	case x86.CF: // such as INC leaves
+	switch need := f.Tested&allFlags | keeps; {
+	case need == 0:
+	case need == x86.CF && n.liveAll&^changes&^x86.CF == 0: // such as INC leaves
 		b.op(0, false, false, map0F, 0xba, 4, field(layout.Flags)) // bt
 		b.byte(8)
 		b.host = true
