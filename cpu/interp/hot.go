@@ -160,12 +160,12 @@ type Slot struct {
 
 // The indices of Hot.Slots behind the sixteen base registers.
 const (
-	SlotRIP     = 16 + iota // relative to RIP
-	SlotFS                  // by segment FS
-	SlotGS                  // by segment GS
-	SlotNone                // without a base
-	SlotIndexed             // from here on: with an index register, by a hash
-	SlotCount   = SlotIndexed + 16
+	SlotRIP    = 16 + iota // relative to RIP
+	SlotFS                 // by segment FS
+	SlotGS                 // by segment GS
+	SlotNone               // without a base
+	SlotHashed             // from here on: with an index or far from the base register
+	SlotCount  = SlotHashed + 32
 )
 
 // dropSlots forgets what translated code has reached.

@@ -134,10 +134,8 @@ func (b *builder) slotOf(n *inst) int {
 		return interp.SlotFS
 	case m.Seg == x86.GS:
 		return interp.SlotGS
-	case m.Index != x86.NoReg:
-		return interp.SlotIndexed + int(m.Base*5+m.Index)&15
-	case m.Base < 16 && n.span.role == apart:
-		return interp.SlotIndexed + int(m.Base)
+	case m.Index != x86.NoReg || m.Base < 16 && (n.span.role == apart || max(m.Disp, -m.Disp) >= pageSize/2):
+		return interp.SlotHashed + (int(m.Base)*5+int(m.Index)*3+int(m.Disp>>12))&(interp.SlotCount-interp.SlotHashed-1)
 	case m.Base < 16:
 		return int(m.Base)
 	case m.Base == x86.RIPBase:
@@ -165,7 +163,7 @@ func (b *builder) reachStack(n *inst, disp int32, write bool) rm {
 	}
 	top := gRSP
 	if n.span.role == apart {
-		top += interp.SlotIndexed
+		top += interp.SlotHashed
 	}
 	b.below(r14, -disp)
 	b.reach(top, b.word, write, 0)
