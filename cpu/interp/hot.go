@@ -61,9 +61,10 @@ type Unit struct {
 	Insts []Inst // the instructions of the block
 	Sites []Site
 
-	splits atomic.Uint32 // times that accesses taken together were not in one page
-	runs   uint32        // executions in a machine that compares them
-	cur    *block        // stands for the unit where an instruction looks at the block it is in
+	splits     atomic.Uint32 // times that accesses taken together were not in one page
+	splitSince atomic.Int64  // since this time
+	runs       uint32        // executions in a machine that compares them
+	cur        *block        // stands for the unit where an instruction looks at the block it is in
 }
 
 // An Inst is one instruction of a unit.
@@ -398,12 +399,23 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 	}
 }
 
-// maxSplits is how often a unit may be left because of accesses that are not in one page before it is made again.
-const maxSplits = 32
+// A unit that is left because of accesses that are not in one page maxSplits times in splitTime ns is made again.
+const (
+	maxSplits = 200
+	splitTime = 100e6
+)
 
 // apart counts that a unit was left with SiteApart.
 func (c *CPU) apart(t Translator, site uint32) {
-	if u, _ := t.Site(site); u != nil && u.splits.Add(1) == maxSplits {
+	u, _ := t.Site(site)
+	if u == nil {
+		return
+	}
+	if now := c.acc.cfg.Clock.Now(); now-u.splitSince.Load() > splitTime {
+		u.splitSince.Store(now)
+		u.splits.Store(0)
+	}
+	if u.splits.Add(1) == maxSplits {
 		t.Simplify(u)
 	}
 }

@@ -129,7 +129,11 @@ func (b *builder) covered() bool {
 	var changed uint16
 	for i := b.producer + 1; i < len(b.insts); i++ {
 		n := &b.insts[i]
-		if (n.observer) && changed&b.operands() != 0 {
+		if i < b.i {
+			changed |= n.written
+			continue
+		}
+		if n.observer && changed&b.operands() != 0 {
 			return false
 		}
 		if b.kills(n) == allFlags {

@@ -49,7 +49,7 @@ func groupable(n *inst) (a access, ok bool) {
 	case clCall:
 		return access{gRSP, -8, 8, true}, true
 	case clPop, clReturn:
-		return access{gRSP, 0, 8, false}, true
+		return access{gRSP, 0, 8, true}, true
 	case clLeave:
 		return access{gRBP, 0, 8, false}, true
 	case clGeneric, clMultiply, clDivide, clCompareExchange:
@@ -61,7 +61,8 @@ func groupable(n *inst) (a access, ok bool) {
 		n.Enc.Aligned(n.VecLen) > 1 || n.Op == x86.CMPXCHG16B || max(m.Disp, -m.Disp) > 1<<30 {
 		return a, false
 	}
-	write := n.class == clCompareExchange || n.class == clGeneric && n.Args[0].Kind == x86.KindMem && isDest(n, 0)
+	// Stacks are written to sooner or later.
+	write := m.Base == gRSP || n.class == clCompareExchange || n.class == clGeneric && n.Args[0].Kind == x86.KindMem && isDest(n, 0)
 	return access{m.Base, int32(m.Disp), int32(arg.Size), write}, true
 }
 

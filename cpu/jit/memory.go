@@ -159,7 +159,8 @@ func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) rm 
 // reachStack returns the host's operand for the word at a distance from the top of the stack.
 func (b *builder) reachStack(n *inst, disp int32, write bool) rm {
 	if n.span.role == first || n.span.role == member {
-		return b.reachAt(n, access{gRSP, disp, b.word, write})
+		a, _ := groupable(n)
+		return b.reachAt(n, a)
 	}
 	top := gRSP
 	if n.span.role == apart {

@@ -80,7 +80,8 @@ func (b *builder) pop(n *inst) {
 func (b *builder) leave(n *inst) {
 	x := rm{}
 	if n.span.role == first || n.span.role == member {
-		x = b.reachAt(n, access{gRBP, 0, b.word, false})
+		a, _ := groupable(n)
+		x = b.reachAt(n, a)
 	} else {
 		b.top(hRBP)
 		b.reach(gRBP, b.word, false, 0)
