@@ -62,6 +62,9 @@ type CPU struct {
 	jcache [jcacheSize]jcacheEntry
 	// tlbGlobal has a bit for each entry of tlb that is of a global page.
 	tlbGlobal [tlbSize / 64]uint64
+	// local are the entries of tlb that are neither global nor of CPL 3, and perhaps others, if localCount is at most maxLocal.
+	local      [maxLocal]uint16
+	localCount int
 	// jgen are the generations of what is remembered of code at linear addresses (jcache, Hot), for CPL 0 to 2 and for CPL 3.
 	jgen        [2]uint64
 	generations uint64 // the last value of jgen given out

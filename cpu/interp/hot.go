@@ -181,7 +181,7 @@ func (c *CPU) dropSlots() {
 }
 
 // TargetBits is the binary logarithm of the size of a table of targets.
-const TargetBits = 12
+const TargetBits = 14
 
 // TargetTag is the bit that is set in Target.RIP outside 64-bit mode: such addresses are not canonical.
 const TargetTag = 62

@@ -3,7 +3,9 @@ package interp
 import "dfemu/cpu/x86"
 
 const (
-	tlbSize  = 1024
+	tlbSize = 4096
+	// maxLocal is how many entries are remembered one by one because they go with CR3.
+	maxLocal = 64
 	itlbSize = 128
 	// codePageBits is the size of CPU.codePages.
 	codePageBits = 4096
@@ -63,11 +65,16 @@ func (c *CPU) flushTLB() {
 
 // flushLocal drops the translations of pages that are not global, but for those that only CPL 3 uses.
 func (c *CPU) flushLocal() {
-	for i := range c.tlb {
-		if c.tlbGlobal[i>>6]>>(i&63)&1 == 0 && c.tlb[i].r&ctxUser == 0 {
-			c.tlb[i] = tlbEntry{}
+	if c.localCount <= maxLocal {
+		for _, i := range c.local[:c.localCount] {
+			c.dropLocal(int(i))
+		}
+	} else {
+		for i := range c.tlb {
+			c.dropLocal(i)
 		}
 	}
+	c.localCount = 0
 	c.dropSlots()
 	for i := range c.itlb {
 		if e := &c.itlb[i]; !e.global && e.tag&ctxUser == 0 {
@@ -77,6 +84,13 @@ func (c *CPU) flushLocal() {
 	if c.kernelLocal {
 		c.jgen[0] = c.newGeneration()
 		c.kernelLocal = false
+	}
+}
+
+// dropLocal drops an entry of the TLB unless it is global or of CPL 3.
+func (c *CPU) dropLocal(i int) {
+	if c.tlbGlobal[i>>6]>>(i&63)&1 == 0 && c.tlb[i].r&ctxUser == 0 {
+		c.tlb[i] = tlbEntry{}
 	}
 }
 
@@ -107,6 +121,12 @@ func (c *CPU) noteCode(va uint64) {
 	c.codePages[n>>6] |= 1 << (n & 63)
 	if !c.kernelLocal && c.key&keyUser == 0 {
 		e := &c.itlb[va>>12&(itlbSize-1)]
+		if e.tag&pageMask != va&pageMask {
+			cr2, exc := c.s.CR2, c.exc
+			if _, _, ok := c.fetchPage(va); !ok {
+				c.s.CR2, c.exc = cr2, exc
+			}
+		}
 		c.kernelLocal = e.tag&pageMask != va&pageMask || !e.global
 	}
 }

@@ -97,6 +97,12 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 				c.tlbGlobal[i>>6] |= 1 << (i & 63)
 			} else {
 				c.tlbGlobal[i>>6] &^= 1 << (i & 63)
+				if ctx&ctxUser == 0 {
+					if c.localCount < maxLocal {
+						c.local[c.localCount] = uint16(i)
+					}
+					c.localCount = min(c.localCount+1, maxLocal+1)
+				}
 			}
 		}
 		if writable && !readOnly && (c.dryRun == nil || acc == accWrite) && !c.acc.code.any(phys) {
