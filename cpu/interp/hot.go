@@ -109,6 +109,8 @@ const (
 	FlagsCmp           // of Dst - Src
 	FlagsLogic         // of the logical result Dst
 	FlagsTest          // of Dst & Src
+	FlagsInc           // of Dst = (Dst - 1) + 1, and CF in Hot
+	FlagsDec           // of Dst = (Dst + 1) - 1, and CF in Hot
 )
 
 // A Recipe computes the arithmetic flags from registers.
@@ -155,7 +157,7 @@ type Slot struct {
 	R, W  uint64 // linear address of the page, for loads and for stores; NoPage: none
 	Delta uint64 // what to add to a linear address of the page to get its place in the host
 	Host  uint64 // the page in the host
-	Next  uint64 // the page that was reached last of those it did not have
+	Next  uint64 // the page that was reached last of those it did not have, with the context
 	_     [3]uint64
 }
 
@@ -482,6 +484,14 @@ func recompute[T word](c *CPU, r *Recipe) {
 		flagsSub(c, d, s, d-s)
 	case FlagsTest:
 		flagsLogic(c, d&s)
+	case FlagsInc, FlagsDec:
+		carry := c.hot.Flags>>8&1 != 0
+		if r.Kind == FlagsInc {
+			flagsAdd(c, d-1, 1, d)
+		} else {
+			flagsSub(c, d+1, 1, d)
+		}
+		c.setCF(carry)
 	default:
 		flagsLogic(c, d)
 	}

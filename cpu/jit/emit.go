@@ -129,6 +129,7 @@ func (b *builder) preserveFlags(n *inst) {
 	}
 	switch need := f.Tested&allFlags | keeps; {
 	case need == 0:
+	case b.mem && (n.Op == x86.INC || n.Op == x86.DEC) && b.setsLazily(n):
 	case need == x86.CF && n.liveAll&^changes&^x86.CF == 0: // such as INC leaves
 		b.op(0, false, false, map0F, 0xba, 4, field(layout.Flags)) // bt
 		b.byte(8)

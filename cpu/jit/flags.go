@@ -165,9 +165,37 @@ func (b *builder) done(n *inst) {
 	if (n.flags.Written|n.flags.Undefined)&allFlags == 0 {
 		return
 	}
+	if n.lazy {
+		b.recipe, b.producer = lazyRecipe(n), b.i
+		b.host, b.mem = false, false
+		return
+	}
 	b.host, b.mem = true, false
 	b.producer = b.i
 	b.recipe = recipeOf(n)
+}
+
+// setsLazily decides whether the flags that n, an INC or DEC, sets are left to a recipe, with CF staying in memory: only a
+// fault would see them.
+func (b *builder) setsLazily(n *inst) bool {
+	if n.Args[0].Kind != x86.KindReg || n.Args[0].High || n.live&allFlags != 0 {
+		return false
+	}
+	was, producer := b.recipe, b.producer
+	b.recipe, b.producer = lazyRecipe(n), b.i
+	b.i++
+	n.lazy = b.covered()
+	b.i--
+	b.recipe, b.producer = was, producer
+	return n.lazy
+}
+
+func lazyRecipe(n *inst) interp.Recipe {
+	r := interp.Recipe{Kind: interp.FlagsInc, Size: n.Args[0].Size, Dst: uint8(n.Args[0].Reg), Src: 0xff}
+	if n.Op == x86.DEC {
+		r.Kind = interp.FlagsDec
+	}
+	return r
 }
 
 // recipeOf returns how to compute the flags that n has set, if they follow from registers.

@@ -100,16 +100,14 @@ func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 // elsewhere is cold code: the access c is not to the page that its slot has, but at r14 from there. The slot changes to
 // a page that is reached the second time in a row; with other accesses in between that would cost more than it gains.
 func (b *builder) elsewhere(c *cold, miss uintptr) {
-	tag, entry, stub := slotTag(c.write), layout.TLBRead, b.t.stubs.read
+	back := b.base + uintptr(c.next)
+	entry := layout.TLBRead
 	if c.write {
-		entry, stub = layout.TLBWrite, b.t.stubs.write
+		entry = layout.TLBWrite
 	}
-	b.alu64(0, r14, b.slotAt(c.slot, tag))
+	b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
 	b.lea64(r15, at(r14, c.size-1))
 	b.aluImm(4, true, inReg(r15), -pageSize)
-	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
-	again := b.jccShort(ccE)
-	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
 	b.alu64(1, r15, field(layout.Ctx))
 	b.mov64(rAX, r14)
 	b.shrImm64(rAX, 12-5)
@@ -117,13 +115,26 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	// An access that crosses into the next page finds the entry of the first and has the tag of the second.
 	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})
 	b.jccTo(ccNE, miss)
-	b.alu64(0, r14, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
-	b.jumpTo(b.base + uintptr(c.next))
-	b.landShort(again)
-	b.lea64(rAX, b.slotAt(c.slot, 0))
-	b.callTo(stub)
-	b.jccTo(ccAE, b.base+uintptr(c.next))
-	b.jumpTo(miss)
+	b.load64(rAX, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
+	b.alu64(0, r14, inReg(rAX))
+	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
+	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
+	b.jccTo(ccNE, back)
+	if !b.r.User {
+		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r15)) // test
+		b.u32(interp.ContextAC)
+		b.jccTo(ccNE, back)
+	}
+	b.aluImm(4, true, inReg(r15), -pageSize)
+	b.store64(b.slotAt(c.slot, layout.SlotDelta), rAX)
+	b.alu64(0, rAX, inReg(r15))
+	b.store64(b.slotAt(c.slot, layout.SlotHost), rAX)
+	b.store64(b.slotAt(c.slot, layout.SlotR), r15)
+	if !c.write {
+		b.load64(r15, field(layout.NoPage))
+	}
+	b.store64(b.slotAt(c.slot, layout.SlotW), r15)
+	b.jumpTo(back)
 }
 
 // slotOf is the index of the slot for n's memory operand.

@@ -37,6 +37,8 @@ type inst struct {
 	// written has a bit for each general-purpose register that it changes.
 	written uint16
 	span    span
+	// lazy: its flags are left to a recipe.
+	lazy bool
 }
 
 // cold is code that is put behind the unit, since it is executed seldom.
