@@ -13,7 +13,9 @@ const (
 
 	jcacheSize = 4096
 
-	// Bits of a block's key, above the mode (bits 0–1) and "flat" (bit 2).
+	// Bits of a block's key.
+	keyMode   = 3      // the mode
+	keyFlat   = 1 << 2 // flat 32-bit segments
 	keyUser   = 1 << 3 // decoded for CPL 3
 	keySingle = 1 << 4 // a single instruction
 	keyReal   = 1 << 5 // decoded for real-address or virtual-8086 mode

@@ -85,9 +85,6 @@ func compileJump(c *CPU, in *x86.Inst, o *Op) bool {
 	return true
 }
 
-// keyFlat is the bit of a block's key that tells flat 32-bit segments.
-const keyFlat = 1 << 2
-
 // sizeMask has the low bits of a size in bytes.
 func sizeMask(size uint8) uint64 {
 	switch size {

@@ -66,6 +66,18 @@ func (c *CPU) decode(va, phys uint64, host hostPage, key uint8) *block {
 	}
 }
 
+// prepare makes o, which has its place in the block already, that of an instruction of a block with the given key. end is
+// that of compile.
+func (c *CPU) prepare(in *x86.Inst, o *Op, key uint8) (end bool) {
+	o.size = in.OpSize
+	flat := key&keyFlat != 0 && in.Mem.Seg < x86.FS && in.Mem.Seg != x86.CS
+	o.legacy = x86.Mode(key&keyMode) != x86.Mode64 && !flat
+	if hasMem(in) {
+		o.bindMem(in)
+	}
+	return c.compile(in, o)
+}
+
 // build decodes the bytes at src. When not even the first instruction can be
 // had, the exception is pending.
 func (c *CPU) build(src *source, key uint8) (*block, bool) {
@@ -106,15 +118,7 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 		}
 		at += int(d.in.Len)
 		o.next = uint16(at)
-		o.size = d.in.OpSize
-		o.legacy = c.mode != x86.Mode64
-		if o.legacy && key>>2&1 != 0 && (d.in.Mem.Seg < x86.FS) && d.in.Mem.Seg != x86.CS {
-			o.legacy = false
-		}
-		if hasMem(&d.in) {
-			o.bindMem(&d.in)
-		}
-		end := c.compile(&d.in, o)
+		end := c.prepare(&d.in, o, key)
 		instructions++
 		if ops > 0 && o.fuseWith(&d.ops[ops-1], d.in.Op) {
 			ops--

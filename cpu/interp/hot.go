@@ -342,9 +342,7 @@ func (c *CPU) setRawFlags(v uint32) { c.setArith(uint64(v>>8&0xd5 | v&1<<11)) }
 
 // execute enters u at its start. The status is that of a block; site is the exit taken if it can be linked.
 func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
-	h := &c.hot
-	h.Page = c.rip & pageMask
-	h.Flags = c.rawFlags()
+	h := c.begin()
 	at := u.Entry
 	for {
 		h.VecOK = c.vectorsUsable()
@@ -352,32 +350,24 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		t.Enter(c, at)
 		switch h.Kind {
 		case SiteRIP:
-			c.setRawFlags(h.Flags)
-			c.rip = h.RIP & c.ipMask
+			c.left(t)
 			return stBranch, 0
 		case SiteInterpret, SiteApart:
 			if h.Kind == SiteApart {
 				c.apart(t, h.Site)
 			}
-			c.setRawFlags(h.Flags)
-			c.rip = h.RIP & c.ipMask
+			c.left(t)
 			b := c.lookup()
 			if b == nil {
 				return stFault, 0
 			}
 			return c.interpretBlock(b), 0
 		case SiteLink:
-			c.setRawFlags(h.Flags)
-			_, s := t.Site(h.Site)
-			c.rip = (h.Page + uint64(int64(s.Target))) & c.ipMask
+			c.left(t)
 			return stTaken, h.Site
 		}
 		h.ops++
-		u, s := t.Site(h.Site)
-		o := c.unitOp(u, int(s.Inst))
-		c.r[regRIP] = h.Page | u.Phys&pageOffset
-		c.cur = u.cur
-		c.unitFlags(&s.Flags)
+		u, s, o := c.atSite(t)
 		h.dropped = false
 		st = o.fn(c, o)
 		switch st {
@@ -422,6 +412,37 @@ func (c *CPU) apart(t Translator, site uint32) {
 	}
 }
 
+// atSite makes everything as the instruction at the site where translated code was left expects it, and returns its handler.
+func (c *CPU) atSite(t Translator) (*Unit, *Site, *Op) {
+	h := &c.hot
+	u, s := t.Site(h.Site)
+	o := c.unitOp(u, int(s.Inst))
+	c.r[regRIP] = h.Page | u.Phys&pageOffset
+	c.cur = u.cur
+	c.unitFlags(&s.Flags)
+	return u, s, o
+}
+
+// begin makes everything as a unit that is entered at RIP expects it.
+func (c *CPU) begin() *Hot {
+	h := &c.hot
+	h.Page = c.rip & pageMask
+	h.Flags = c.rawFlags()
+	return h
+}
+
+// left takes over where control is after translated code was left at something other than a SiteOp.
+func (c *CPU) left(t Translator) {
+	h := &c.hot
+	c.setRawFlags(h.Flags)
+	if h.Kind == SiteLink {
+		_, s := t.Site(h.Site)
+		c.rip = (h.Page + uint64(int64(s.Target))) & c.ipMask
+	} else {
+		c.rip = h.RIP & c.ipMask
+	}
+}
+
 // unitOp returns the handler of an instruction of a unit.
 func (c *CPU) unitOp(u *Unit, i int) *Op {
 	n := &u.Insts[i]
@@ -434,15 +455,7 @@ func (c *CPU) unitOp(u *Unit, i int) *Op {
 		o.fn = undefinedOp
 		return o
 	}
-	o.size = in.OpSize
-	o.legacy = u.Mode != x86.Mode64
-	if o.legacy && u.Key&keyFlat != 0 && in.Mem.Seg < x86.FS && in.Mem.Seg != x86.CS {
-		o.legacy = false
-	}
-	if hasMem(&in) {
-		o.bindMem(&in)
-	}
-	c.compile(&in, o)
+	c.prepare(&in, o, u.Key)
 	n.op.Store(o)
 	return o
 }

@@ -287,28 +287,16 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 
 // executeTo executes the translation of u up to instruction stop, whose handler it then returns.
 func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
-	h := &c.hot
-	h.Page = c.rip & pageMask
-	h.Flags = c.rawFlags()
+	h := c.begin()
 	at := u.Entry
 	for {
 		h.VecOK = c.vectorsUsable()
 		t.Enter(c, at)
 		if h.Kind != SiteOp {
-			c.setRawFlags(h.Flags)
-			if h.Kind == SiteLink {
-				_, s := t.Site(h.Site)
-				c.rip = (h.Page + uint64(int64(s.Target))) & c.ipMask
-			} else {
-				c.rip = h.RIP & c.ipMask
-			}
+			c.left(t)
 			return stBranch, nil
 		}
-		u, s := t.Site(h.Site)
-		o := c.unitOp(u, int(s.Inst))
-		c.r[regRIP] = h.Page | u.Phys&pageOffset
-		c.cur = u.cur
-		c.unitFlags(&s.Flags)
+		_, s, o := c.atSite(t)
 		if int(s.Inst) >= stop {
 			c.rip = c.ripOf(o)
 			return stNext, o

@@ -45,17 +45,15 @@ func (b *builder) classify(n *inst) {
 	switch n.class {
 	case clExit:
 		n.observer, n.written = true, 0xffff
+		// What the handler leaves of the flags must be there before.
 		f := &n.flags
-		if n.EndsBlock() || f.Cond || f.Tested&allFlags != 0 || (f.Written|f.Undefined)&allFlags != allFlags {
-			// What the handler leaves of the flags must be there before.
-			if n.EndsBlock() || (f.Written|f.Undefined|f.Tested)&allFlags != 0 {
-				f.Tested |= allFlags
-			}
+		set := (f.Written | f.Undefined) & allFlags
+		whole := set == allFlags && !f.Cond && f.Tested&allFlags == 0
+		if n.EndsBlock() || !whole && set|f.Tested&allFlags != 0 {
+			f.Tested |= allFlags
 		}
 		return
-	case clPush, clPop, clLeave, clCall, clReturn, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit, clOffset:
-		n.observer = true
-	case clIndirect:
+	case clPush, clPop, clLeave, clCall, clReturn, clIndirect, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit, clOffset:
 		n.observer = true
 	case clGeneric, clMultiply, clCompareExchange:
 		n.observer = memArg(n) != nil
@@ -188,8 +186,8 @@ func (b *builder) classOf(n *inst) class {
 			return clExit
 		}
 	}
-	if c := b.highClass(n, high); high > 0 {
-		return c
+	if high > 0 {
+		return highClass(n, high)
 	}
 	if n.Rep || n.Repne {
 		switch n.Op {
@@ -314,8 +312,7 @@ func (b *builder) classOf(n *inst) class {
 	if nothing(n.Op) {
 		return clNothing
 	}
-	if cc, ok := n.Op.Cond(); ok {
-		_ = cc
+	if _, ok := n.Op.Cond(); ok {
 		if n.Args[0].Kind == x86.KindRel {
 			if n.OpSize == 2 {
 				return clExit
@@ -334,7 +331,7 @@ func (b *builder) classOf(n *inst) class {
 }
 
 // highClass is the class of an instruction with operands among AH to BH.
-func (b *builder) highClass(n *inst, high int) class {
+func highClass(n *inst, high int) class {
 	if high != 1 {
 		return clExit
 	}
