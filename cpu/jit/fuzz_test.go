@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dfemu/cpu"
+	"dfemu/cpu/cputest"
 	"dfemu/cpu/interp"
 	"dfemu/cpu/x86"
 )
@@ -88,14 +89,19 @@ func wildState(s *x86.State, mode uint8, r *rand.Rand) {
 	}
 }
 
-// runWild executes a page of bytes for a little while and returns why it ended. With an even seed each block is compared
-// with the interpreter.
-func runWild(t *testing.T, code []byte, mode uint8, seed uint64) cpu.Exit {
+// wildGuest is a guest that executes arbitrary bytes.
+type wildGuest struct {
+	v     cpu.VCPU
+	state x86.State
+}
+
+// newWild makes one that has code wherever it starts. It is closed with the test.
+func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64, lockstep bool) *wildGuest {
 	mem, err := unix.Mmap(-1, 0, wildSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Munmap(mem) }()
+	t.Cleanup(func() { _ = unix.Munmap(mem) })
 	le := binary.LittleEndian
 	le.PutUint64(mem[wildTables:], wildTables+0x1000|7)
 	for i := range uint64(4) {
@@ -105,40 +111,45 @@ func runWild(t *testing.T, code []byte, mode uint8, seed uint64) cpu.Exit {
 	for i := uint64(1); i < 8; i++ {
 		le.PutUint64(mem[wildTables+0x2000+8*i:], 0x87|i%3<<21)
 	}
-	r := rand.New(rand.NewPCG(seed, 1))
 	for at := wildCode; at < wildCode+0x2000; at += max(len(code), 1) {
 		copy(mem[at:], code)
 	}
 	w := &wild{}
-	a, err := newAccel(cpu.Config{
+	a, err := mk(cpu.Config{
 		CPUs: 1, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w },
-		TSCHz: 1e9, Lockstep: seed&1 == 0,
-	}, 0)
+		TSCHz: 1e9, Lockstep: lockstep,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := a.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
-	v := a.VCPU(0)
-	var s x86.State
-	if err := v.State(&s); err != nil {
+	})
+	g := &wildGuest{v: a.VCPU(0)}
+	if err := g.v.State(&g.state); err != nil {
 		t.Fatal(err)
 	}
-	wildState(&s, mode, r)
-	if err := v.SetState(&s); err != nil {
+	wildState(&g.state, mode, rand.New(rand.NewPCG(seed, 1)))
+	return g
+}
+
+// run executes the guest, from its state on, until the processor stops or for the given time, and returns why it ended.
+func (g *wildGuest) run(t *testing.T, d time.Duration) cpu.Exit {
+	if err := g.v.SetState(&g.state); err != nil {
 		t.Fatal(err)
 	}
-	kick := time.AfterFunc(time.Millisecond, v.Kick)
+	kick := time.AfterFunc(d, g.v.Kick)
 	defer kick.Stop()
-	exit, err := v.Run()
-	var d *interp.Divergence
-	if errors.As(err, &d) {
-		t.Fatal(d)
+	exit, err := g.v.Run()
+	if div := (*interp.Divergence)(nil); errors.As(err, &div) {
+		t.Fatal(div)
 	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.v.State(&g.state); err != nil {
 		t.Fatal(err)
 	}
 	return exit
@@ -154,7 +165,7 @@ func TestAccessWrapsAround(t *testing.T) {
 		0xeb, 0xfe, // jmp .
 	}
 	for seed := range uint64(2) {
-		if e := runWild(t, code, 3, seed); e.Reason != cpu.ExitShutdown {
+		if e := newWild(t, NewEager, code, 3, seed, seed == 0).run(t, time.Minute); e.Reason != cpu.ExitShutdown {
 			t.Errorf("seed %d: %v instead of the fault of a page that is not there", seed, e.Reason)
 		}
 	}
@@ -173,5 +184,7 @@ func FuzzWild(f *testing.F) {
 		}
 		f.Add(p, uint8(i), uint64(i))
 	}
-	f.Fuzz(func(t *testing.T, code []byte, mode uint8, seed uint64) { runWild(t, code, mode&7, seed) })
+	f.Fuzz(func(t *testing.T, code []byte, mode uint8, seed uint64) {
+		newWild(t, NewEager, code, mode&7, seed, seed&1 == 0).run(t, time.Millisecond)
+	})
 }
