@@ -30,7 +30,7 @@ const (
 // memory, which control enters only at its start. It may leave it by any
 // branch: conditional ones do not end a block. It belongs to one processor.
 type block struct {
-	ops  []Op // followed by an op that returns stFall; see newOps
+	ops  []Op // followed by an op that returns stFall, see newOps; nil while the translation serves
 	phys uint64
 	size uint64 // bytes
 	key  uint8

@@ -14,7 +14,39 @@ const maxBlockBytes = 512
 type decoder struct {
 	buf [maxBlockBytes + x86.MaxInstLen]byte
 	ops [maxOps]Op
-	in  x86.Inst
+	n   int // of ops
+	at  int // bytes that they stand for
+	// count is the number of instructions, of which two may share an op.
+	count uint8
+	in    x86.Inst
+}
+
+// add appends the instruction in d.in. end is that of compile.
+func (c *CPU) add(d *decoder, key uint8) (end bool) {
+	o := &d.ops[d.n]
+	*o = Op{start: uint16(d.at)}
+	d.at += int(d.in.Len)
+	o.next = uint16(d.at)
+	end = c.prepare(&d.in, o, key)
+	d.count++
+	if d.n > 0 && o.fuseWith(&d.ops[d.n-1], d.in.Op) {
+		o = &d.ops[d.n-1]
+	} else {
+		o.width = 1
+		d.n++
+	}
+	o.count = d.count
+	return end
+}
+
+// handlers makes the handlers of b, which has none while its translation serves.
+func (c *CPU) handlers(b *block) {
+	d := &c.dec
+	d.n, d.at, d.count = 0, 0, 0
+	for d.at < len(b.code) && x86.Decode(c.mode, b.code[d.at:], &d.in) == nil {
+		c.add(d, b.key)
+	}
+	b.ops = newOps(d.ops[:d.n])
 }
 
 // source is where the bytes at an instruction pointer come from.
@@ -88,11 +120,11 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 	if key&keySingle != 0 || src.host == nil {
 		limit = 1
 	}
-	at, ops, instructions := 0, 0, uint8(0)
-	for ops < limit {
-		err := x86.Decode(c.mode, d.buf[at:n], &d.in)
+	d.n, d.at, d.count = 0, 0, 0
+	for d.n < limit {
+		err := x86.Decode(c.mode, d.buf[d.at:n], &d.in)
 		if errors.Is(err, x86.ErrTruncated) {
-			if ops > 0 {
+			if d.n > 0 {
 				break
 			}
 			if n, err = c.fetchMore(src, b, n); err == nil {
@@ -102,10 +134,8 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 				return nil, false
 			}
 		}
-		o := &d.ops[ops]
-		*o = Op{start: uint16(at)}
 		if err != nil {
-			if ops > 0 {
+			if d.n > 0 {
 				break
 			}
 			if errors.Is(err, x86.ErrTooLong) || errors.Is(err, x86.ErrTruncated) {
@@ -116,29 +146,18 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 			c.ud()
 			return nil, false
 		}
-		at += int(d.in.Len)
-		o.next = uint16(at)
-		end := c.prepare(&d.in, o, key)
-		instructions++
-		if ops > 0 && o.fuseWith(&d.ops[ops-1], d.in.Op) {
-			ops--
-			o = &d.ops[ops]
-		} else {
-			o.width = 1
-		}
-		o.count = instructions
-		ops++
+		end := c.add(d, key)
 		if d.in.Op == x86.STI {
-			limit = min(limit, ops+1) // interrupts are looked at after the next instruction
+			limit = min(limit, d.n+1) // interrupts are looked at after the next instruction
 		}
 		if end && d.in.Ctl() != x86.CtlCond {
 			break
 		}
 	}
-	b.ops = newOps(d.ops[:ops])
-	b.size = uint64(at)
-	b.code = append([]byte(nil), d.buf[:at]...)
-	if at <= src.room {
+	b.ops = newOps(d.ops[:d.n])
+	b.size = uint64(d.at)
+	b.code = append([]byte(nil), d.buf[:d.at]...)
+	if d.at <= src.room {
 		b.phys2 = 0
 	}
 	return b, true

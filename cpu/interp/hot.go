@@ -246,6 +246,9 @@ func (c *CPU) hotFrom(b *block) status {
 
 // interpretBlock executes one block by its handlers, with c.rip set for what follows.
 func (c *CPU) interpretBlock(b *block) status {
+	if b.ops == nil {
+		c.handlers(b)
+	}
 	rip := c.rip
 	c.r[regRIP] = rip
 	c.cur = b
@@ -288,7 +291,7 @@ func (c *CPU) heat(b *block) *Unit {
 	if b.dead {
 		return nil
 	}
-	b.unit = u
+	b.unit, b.ops, b.code = u, nil, u.Code
 	c.stats.Blocks++
 	return u
 }
