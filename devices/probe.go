@@ -182,6 +182,13 @@ func (p *Probe) Faulty() bool {
 	return w != nil && w.faults != nil
 }
 
+// Access reports an access to a register that is not in a region of [WatchRegion].
+func (p *Probe) Access(a RegisterAccess) {
+	if o := p.observer(ClassRegister | ClassStrict); o != nil {
+		o.Access(a)
+	}
+}
+
 // Command reports that a command was taken from its queue.
 func (p *Probe) Command(c *Command) {
 	if o := p.observer(ClassCommand); o != nil {

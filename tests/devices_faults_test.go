@@ -122,6 +122,71 @@ func TestDevicesFaultsNVMe(t *testing.T) {
 	g.runAsking(t, nil)
 }
 
+// virtioFaultScript uses a disk of its own for each fault that Linux's driver does not recover from: it has no timeout.
+const virtioFaultScript = `
+waitfor test -b /dev/vdd
+rd /dev/vda /tmp/good
+# later RULE COMMAND… leaves a command waiting under a rule
+later() { ask fault "$1"; shift; "$@" & pid=$!; sleep 1; ask nofault; }
+waits() { test -d /proc/$pid; }
+over() { ! waits; }
+
+mark; under "virtio-blk0,op=in,lba=128,fail" rd /dev/vda
+check vblk-fail fails same $? 0
+check vblk-fail-logged has "I/O error, dev vda, sector 128" dmesg
+mark; under "virtio-blk0,op=in,lba=128,fail=2" rd /dev/vda
+check vblk-unsupported fails same $? 0
+check vblk-unsupported-logged has "operation not supported error, dev vda" dmesg
+mark; under "virtio-blk0,op=out,lba=128,fail" wr /dev/vda
+check vblk-fail-write fails same $? 0
+check vblk-fail-write-logged has "I/O error, dev vda, sector 128 op 0x1:\(WRITE\)" dmesg
+under "virtio-blk0,op=flush,fail" dd if=/dev/zero of=/dev/vda bs=4096 seek=300 count=1 conv=fsync
+check vblk-flush-fails fails same $? 0
+mark; now; under "virtio-blk0,op=in,times=1,delay=1500ms" rd /dev/vda
+check vblk-delay-survives same $? 0
+check vblk-delay-took took 1
+under "virtio-blk0,op=in,hold=1,times=1" fio --name=h --filename=/dev/vda --rw=randread --bs=4k --size=1M --direct=1 --ioengine=libaio --iodepth=8 --minimal
+check vblk-hold-survives same $? 0
+under "virtio-blk0,op=in,times=1,extra-irq" rd /dev/vda
+check vblk-extra-irq-survives same $? 0
+under "virtio-blk0,op=in,lba=128,flip=3" rd /dev/vda /tmp/bad
+check vblk-flip-silent same $? 0
+check vblk-flip-seen fails cmp /tmp/good /tmp/bad
+under "virtio-blk0,op=in,lba=128,short=512" rd /dev/vda /tmp/bad
+check vblk-short-silent same $? 0
+check vblk-short-seen fails cmp /tmp/good /tmp/bad
+under "virtio-blk0,op=get_id,fail" cat /sys/block/vda/serial
+check vblk-no-serial same "$(cat /tmp/out)" ""
+check vblk-good-again rd /dev/vda /tmp/bad
+check vblk-same-again cmp /tmp/good /tmp/bad
+check vblk-still-verifies verify /dev/vda 512k
+
+mark; later "virtio-blk1,op=in,times=1,duplicate" rd /dev/vdb
+check vblk-duplicate-seen logged "id [0-9]* is not a head"
+later "virtio-blk2,op=in,times=1,hang" rd /dev/vdc
+check vblk-hang-waits waits
+check vblk-hang-others-work rd /dev/vdc /dev/null 32
+later "virtio-blk2,op=in,times=1,drop" rd /dev/vdc
+check vblk-drop-waits waits
+later "virtio-blk3,op=in,times=1,lose-irq" rd /dev/vdd
+check vblk-lose-irq-waits waits
+under "virtio-blk3,op=in,times=1,extra-irq" rd /dev/vdd /dev/null 32
+check vblk-lose-irq-ends waitfor over
+check vblk-lose-irq-works verify /dev/vdd 512k
+`
+
+// TestDevicesFaultsVirtioBlk: a command that never ends is waited for without end; there is no way to reset a disk alone.
+func TestDevicesFaultsVirtioBlk(t *testing.T) {
+	file, _ := randomDisk(t, 4<<20)
+	g := guest{
+		script: faultWords + virtioFaultScript, programs: []string{"fio"},
+		Config: machine.Config{Disks: []machine.Disk{
+			disk(t, file+",if=virtio,serial=S1"), disk(t, "mem:4M,if=virtio"), disk(t, "mem:4M,if=virtio"), disk(t, "mem:4M,if=virtio"),
+		}},
+	}
+	g.runAsking(t, nil)
+}
+
 // netFaultScript loses, delays, damages and repeats packets of NIC.
 const netFaultScript = `
 ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0

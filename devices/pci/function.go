@@ -49,6 +49,10 @@ type Function struct {
 	caps    capList
 	extCaps capList
 	err     error // the first mistake made with the builder methods
+
+	names    []devices.Register // of the device's own
+	bank     *devices.Bank      // names of the registers; see registers
+	bankOnce sync.Once
 }
 
 // place is where a function sits.
@@ -211,7 +215,9 @@ func (f *Function) ReadConfig(off, size int) uint32 {
 			h.Read(off, size)
 		}
 	}
-	return f.Config(off, size)
+	v := f.Config(off, size)
+	f.report(off, size, false, v)
+	return v
 }
 
 // WriteConfig serves a guest's write of size bytes (1, 2 or 4) at off. When it
@@ -220,6 +226,7 @@ func (f *Function) WriteConfig(off, size int, v uint32) {
 	if off < 0 || size < 1 || off+size > ConfigSize {
 		return
 	}
+	f.report(off, size, true, v)
 	f.mu.Lock()
 	before := f.master.Load()
 	for i := range size {

@@ -11,6 +11,9 @@ func (c *Chain) ID() uint16 { return c.id }
 // [Queue.PushAll].
 func (c *Chain) SetWritten(n uint32) { c.len = n }
 
+// Written is what SetWritten was told.
+func (c *Chain) Written() uint32 { return c.len }
+
 // PopN is [Queue.Pop] for up to n chains, which are appended to l.
 func (q *Queue) PopN(l []*Chain, n int) []*Chain {
 	q.mu.Lock()
@@ -35,8 +38,10 @@ func (q *Queue) Unpop(l []*Chain) {
 		switch r := q.ring.(type) {
 		case *splitRing:
 			r.next--
+			r.busy.clear(c.id)
 		case *packedRing:
 			r.next = r.next.minus(c.count, r.num)
+			r.busy.clear(c.id)
 		}
 		q.free = append(q.free, c)
 	}
@@ -68,8 +73,11 @@ func (q *Queue) PushAll(l []*Chain, quiet bool) {
 		return
 	}
 	q.mu.Lock()
+	for _, c := range l {
+		c.quiet = quiet
+	}
 	q.done = append(q.done, l...)
-	q.flush(quiet)
+	q.flush()
 }
 
 // A Detached chain belongs to the device, but pausing and reset do not wait for
@@ -103,8 +111,12 @@ func (q *Queue) Attach(d Detached) *Chain {
 func (q *Queue) Again(c *Chain) *Chain {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.again(c)
+}
+
+func (q *Queue) again(c *Chain) *Chain {
 	q.inflight++
-	return &Chain{q: q, id: c.id, count: c.count, len: c.len}
+	return &Chain{q: q, id: c.id, count: c.count, len: c.len, quiet: c.quiet}
 }
 
 // Interrupt sends the queue's interrupt, whether the driver wants one or not.

@@ -3,7 +3,6 @@ package virtio
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"dfemu/devices"
 )
@@ -24,6 +23,8 @@ type Chain struct {
 	id    uint16 // head (split) or buffer id (packed)
 	count uint16 // descriptors taken from the ring
 	len   uint32 // bytes written, when completed
+	quiet bool   // completed without an interrupt
+	descs int    // descriptors it consists of, those of a table included
 }
 
 // maxSegments bounds the length of one chain, so that a hostile one costs
@@ -62,6 +63,10 @@ func (c *Chain) Write(off uint64, p []byte) error {
 		return nil
 	})
 }
+
+// Descriptors is how many descriptors the chain consists of, without the one that
+// names an indirect table.
+func (c *Chain) Descriptors() int { return c.descs }
 
 // Memory is the memory the chain's segments are in.
 func (c *Chain) Memory() devices.Memory { return c.q.mem }
@@ -145,15 +150,16 @@ func packedDescriptor(b []byte) descriptor {
 
 // add appends the buffer of a descriptor.
 func (c *Chain) add(d descriptor) error {
+	c.descs++
 	if len(c.Out)+len(c.In) >= maxSegments {
-		return fmt.Errorf("chain of more than %d buffers", maxSegments)
+		return Rule("2.7.5.3.1", "chain of more than %d buffers", maxSegments)
 	}
 	if d.addr+uint64(d.len) < d.addr {
-		return fmt.Errorf("buffer of %d bytes at %#x wraps around", d.len, d.addr)
+		return Rule("2.7.5", "buffer of %d bytes at %#x wraps around", d.len, d.addr)
 	}
 	if d.flags&descWrite == 0 {
 		if len(c.In) != 0 {
-			return errors.New("device-readable buffer after a device-writable one")
+			return Rule("2.7.4.2", "device-readable buffer after a device-writable one")
 		}
 		c.Out = appendSegment(c.Out, d)
 		return nil
@@ -178,15 +184,18 @@ func appendSegment(l []Segment, d descriptor) []Segment {
 func (q *Queue) table(d descriptor) ([]byte, error) {
 	switch {
 	case q.features&FeatureIndirectDesc == 0:
-		return nil, errors.New("indirect descriptor, which was not negotiated")
+		return nil, Rule("2.7.5.3.1", "indirect descriptor, which was not negotiated")
 	case d.len == 0 || d.len%descSize != 0:
-		return nil, fmt.Errorf("indirect table of %d bytes", d.len)
+		return nil, Rule("2.7.5.3", "indirect table of %d bytes: descriptors have %d", d.len, descSize)
 	case d.len > maxSegments*descSize:
-		return nil, fmt.Errorf("indirect table of %d descriptors: more than %d", d.len/descSize, maxSegments)
+		return nil, Rule("2.7.5.3.1", "indirect table of %d descriptors: more than %d", d.len/descSize, maxSegments)
 	}
 	if cap(q.scratch) < int(d.len) {
 		q.scratch = make([]byte, d.len)
 	}
 	t := q.scratch[:d.len]
-	return t, q.mem.Read(d.addr, t)
+	if err := q.mem.Read(d.addr, t); err != nil {
+		return nil, Rule("2.7.5.3", "indirect table: %v", err)
+	}
+	return t, nil
 }

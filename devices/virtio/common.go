@@ -35,18 +35,18 @@ var commonRegisters = devices.NewBank("virtio common", []devices.Register{
 	regDriverFeature:       {Offset: 0x0c, Size: 4, Name: "driver_feature"},
 	regConfigVector:        {Offset: 0x10, Size: 2, Name: "config_msix_vector"},
 	regNumQueues:           {Offset: 0x12, Size: 2, Name: "num_queues", Rights: devices.RO},
-	regStatus:              {Offset: 0x14, Size: 1, Name: "device_status"},
+	regStatus:              {Offset: 0x14, Size: 1, Name: "device_status", Fields: statusBits},
 	regGeneration:          {Offset: 0x15, Size: 1, Name: "config_generation", Rights: devices.RO},
 	regQueueSelect:         {Offset: 0x16, Size: 2, Name: "queue_select"},
 	regQueueSize:           {Offset: 0x18, Size: 2, Name: "queue_size"},
 	regQueueVector:         {Offset: 0x1a, Size: 2, Name: "queue_msix_vector"},
-	regQueueEnable:         {Offset: 0x1c, Size: 2, Name: "queue_enable"},
+	regQueueEnable:         {Offset: 0x1c, Size: 2, Name: "queue_enable", Fields: []devices.Field{{Name: "enabled", Lo: 0, Hi: 0}}},
 	regQueueNotifyOff:      {Offset: 0x1e, Size: 2, Name: "queue_notify_off", Rights: devices.RO},
 	regQueueDesc:           {Offset: 0x20, Size: 8, Name: "queue_desc"},
 	regQueueDriver:         {Offset: 0x28, Size: 8, Name: "queue_driver"},
 	regQueueDevice:         {Offset: 0x30, Size: 8, Name: "queue_device"},
 	regQueueNotifyData:     {Offset: 0x38, Size: 2, Name: "queue_notify_data", Rights: devices.RO},
-	regQueueReset:          {Offset: 0x3a, Size: 2, Name: "queue_reset"},
+	regQueueReset:          {Offset: 0x3a, Size: 2, Name: "queue_reset", Fields: []devices.Field{{Name: "reset", Lo: 0, Hi: 0}}},
 })
 
 type commonRegion struct{ d *Device }
@@ -73,17 +73,21 @@ func (d *Device) selected() *Queue {
 func (d *Device) ReadRegister(r devices.Reg, _ uint64) uint64 {
 	switch r.ID {
 	case regStatus:
+		if !d.checks.statusRead.Load() {
+			d.checks.statusRead.Store(true)
+		}
 		return uint64(d.status.Load())
 	case regGeneration:
 		return uint64(d.generation.Load() & 0xff)
 	case regNumQueues:
 		return uint64(len(d.queues))
-	case regConfigVector:
-		return uint64(d.vector.Load())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch r.ID {
+	case regConfigVector:
+		d.checks.unread = false
+		return uint64(d.vector.Load())
 	case regDeviceFeatureSelect:
 		return uint64(d.featureSelect)
 	case regDeviceFeature:
@@ -103,6 +107,7 @@ func (d *Device) ReadRegister(r devices.Reg, _ uint64) uint64 {
 	case regQueueSize:
 		return uint64(q.cfg.size)
 	case regQueueVector:
+		q.cfg.unread = false
 		return uint64(q.cfg.vector)
 	case regQueueEnable:
 		if q.cfg.enabled {
@@ -144,13 +149,17 @@ func (d *Device) WriteRegister(r devices.Reg, v, mask uint64) {
 		return
 	case regDriverFeature:
 		// The choice is final once FEATURES_OK is set.
-		if d.driverSelect < 2 && d.status.Load()&StatusFeaturesOK == 0 {
+		if d.status.Load()&StatusFeaturesOK != 0 {
+			d.Violation(-1, "3.1.1", "driver_feature is written after FEATURES_OK")
+		} else if d.driverSelect < 2 {
 			shift := 32 * d.driverSelect
 			d.accepted = d.accepted&^(mask<<shift) | v&mask<<shift
 		}
 		return
 	case regConfigVector:
-		d.vector.Store(uint32(d.checkVector(uint16(merge(uint64(d.vector.Load()))))))
+		v := uint16(merge(uint64(d.vector.Load())))
+		d.vector.Store(uint32(d.checkVector(v)))
+		d.checks.unread = v != noVector
 		return
 	case regStatus:
 		d.writeStatus(uint32(v))
@@ -159,7 +168,11 @@ func (d *Device) WriteRegister(r devices.Reg, v, mask uint64) {
 		d.queueSelect = uint16(merge(uint64(d.queueSelect)))
 		return
 	}
-	if q := d.selected(); q != nil {
+	q := d.selected()
+	if d.fn.Probe().Wants(devices.ClassStrict) {
+		d.checkQueue(q, r, merge)
+	}
+	if q != nil {
 		d.writeQueue(q, r.ID, merge)
 	}
 }
@@ -177,13 +190,15 @@ func (d *Device) writeQueue(q *Queue, reg int, merge func(uint64) uint64) {
 	c := &q.cfg
 	switch reg {
 	case regQueueVector:
-		c.vector = d.checkVector(uint16(merge(uint64(c.vector))))
+		v := uint16(merge(uint64(c.vector)))
+		c.vector, c.unread = d.checkVector(v), v != noVector
 		q.vector.Store(uint32(c.vector))
 		return
 	case regQueueReset:
 		if merge(0)&1 != 0 && d.accepted&FeatureRingReset != 0 {
 			q.stop()
 			q.reset()
+			d.state("queue %d: reset", q.index)
 		}
 		return
 	}
@@ -209,9 +224,11 @@ func (d *Device) writeQueue(q *Queue, reg int, merge func(uint64) uint64) {
 func (d *Device) enableQueue(q *Queue) {
 	q.cfg.enabled = true
 	if err := q.enable(q.cfg, d.accepted); err != nil {
+		d.breach(q.index, err)
 		d.needsReset(fmt.Errorf("enable queue %d: %w", q.index, err))
 		return
 	}
+	d.state("queue %d: enabled with %d descriptors", q.index, q.cfg.size)
 	if d.Active() {
 		q.setLive()
 		d.kick(q.index)
@@ -225,6 +242,9 @@ func (d *Device) writeStatus(v uint32) {
 		d.reset()
 		return
 	}
+	if d.fn.Probe().Wants(devices.ClassStrict) {
+		d.checkStatus(d.status.Load(), v)
+	}
 	v &= StatusAcknowledge | StatusDriver | StatusDriverOK | StatusFeaturesOK | StatusFailed
 	old := d.status.Load()
 	if v&^old&StatusFeaturesOK != 0 && (d.accepted&^d.features != 0 || d.accepted&FeatureVersion1 == 0) {
@@ -235,6 +255,8 @@ func (d *Device) writeStatus(v uint32) {
 	}
 	if v&^old&StatusFeaturesOK != 0 {
 		d.negotiated.Store(d.accepted)
+		d.state("features %#x: %s", d.accepted, d.featureNames(d.accepted))
+		d.checks.statusRead.Store(false)
 	}
 	// Bits are never cleared but by reset.
 	d.status.Or(v)
@@ -247,6 +269,7 @@ func (d *Device) writeStatus(v uint32) {
 	if !d.Active() {
 		return
 	}
+	d.state("driver is ready")
 	for _, q := range d.queues {
 		q.setLive()
 	}

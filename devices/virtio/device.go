@@ -19,6 +19,15 @@ type Config struct {
 	// Region is the device-specific configuration of Size bytes. It may be nil.
 	Region devices.Region
 	Size   uint64
+	// Registers names the fields of the device-specific configuration in traces; it
+	// may be nil.
+	Registers *devices.Bank
+	// FeatureNames names the kind's own feature bits in traces; it may be nil.
+	FeatureNames map[uint64]string
+	// Requires are features that a driver may only accept with another one, or
+	// one of several others. RequiresSection is where the specification says so.
+	Requires        map[uint64]uint64
+	RequiresSection string
 	// InSlot means that the device goes behind a root port instead of on bus 0.
 	InSlot bool
 	// Packed offers packed virtqueues.
@@ -66,6 +75,9 @@ type Device struct {
 	featureSelect uint32
 	driverSelect  uint32
 	queueSelect   uint16
+
+	checks     initialization
+	inspecting atomic.Bool // registers are read by nobody of the guest
 }
 
 // New returns a device without a model: Init gives it one.
@@ -80,6 +92,7 @@ func New(c Config) *Device {
 		SubsystemVendor: 0x1af4, Subsystem: 0x1100, Pin: 1,
 	})
 	d.vector.Store(noVector)
+	d.checks.statusRead.Store(true)
 	for i, n := range c.Queues {
 		d.queues = append(d.queues, newQueue(d, i, n))
 	}
@@ -96,6 +109,13 @@ func (d *Device) Init(m Model) { d.model = m }
 // one worker chains are handled in order. It is called before the device is put
 // on a bus.
 func (d *Device) Serve(queue, workers int, handle func(c *Chain) (written uint32)) {
+	q := d.queues[queue]
+	d.pumps[queue] = newPump(q, workers, func(c *Chain) { q.Push(c, handle(c)) })
+}
+
+// Handle is [Device.Serve] for devices that give chains back themselves, with
+// [Queue.Push], [Queue.Finish] or [Queue.Detach].
+func (d *Device) Handle(queue, workers int, handle func(c *Chain)) {
 	d.pumps[queue] = newPump(d.queues[queue], workers, handle)
 }
 
@@ -120,6 +140,7 @@ func (d *Device) Active() bool {
 func (d *Device) Reset() {
 	d.mu.Lock()
 	d.reset()
+	d.checks.statusRead.Store(true) // it was no driver's reset, that a driver would wait for
 	d.mu.Unlock()
 	d.fn.Reset()
 }
@@ -131,6 +152,7 @@ func (d *Device) reset() {
 		q.reset()
 	}
 	d.status.Store(0)
+	d.checks.reset()
 	if d.model != nil {
 		d.model.Deactivate()
 	}
@@ -203,6 +225,7 @@ func (d *Device) needsReset(err error) {
 	if old&StatusNeedsReset != 0 {
 		return
 	}
+	d.state("needs a reset: %v", err)
 	if d.c.Broken != nil {
 		d.c.Broken(fmt.Errorf("%s: %w", d.c.Name, err))
 	}

@@ -2,8 +2,6 @@ package virtio
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 )
 
 // packedRing is a packed virtqueue (section 2.8).
@@ -19,6 +17,7 @@ type packedRing struct {
 	told     int64  // total when the driver was last told
 	event    int64  // event suppression as last stored, or -1
 	eventIdx bool
+	busy     inFlight
 }
 
 // lap is a position in the ring and the wrap counter that goes with it.
@@ -53,7 +52,7 @@ const (
 func newPackedRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool) (*packedRing, error) {
 	r := &packedRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx, next: lap{0, true}, done: lap{0, true}}
 	if desc%16 != 0 || driver%4 != 0 || device%4 != 0 {
-		return nil, fmt.Errorf("areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
+		return nil, Rule("2.8.10.1", "areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
 	}
 	var err error
 	if r.desc, _, err = newShared(q.mem, desc, num*descSize); err != nil {
@@ -84,7 +83,7 @@ func (r *packedRing) pop(c *Chain) (bool, error) {
 		c.id, c.count = d.other, n
 		if d.flags&descIndirect != 0 {
 			if n != 1 || d.flags&descNext != 0 {
-				return false, errors.New("indirect descriptor that is not alone")
+				return false, Rule("2.8.19", "indirect descriptor that is not alone")
 			}
 			if err := r.readTable(c, d); err != nil {
 				return false, err
@@ -98,9 +97,10 @@ func (r *packedRing) pop(c *Chain) (bool, error) {
 			break
 		}
 		if n == r.num {
-			return false, errors.New("chain longer than the ring")
+			return false, Rule("2.8.17", "chain longer than the ring of %d", r.num)
 		}
 	}
+	r.check(c)
 	r.next = at
 	return true, nil
 }
@@ -135,6 +135,7 @@ func (r *packedRing) push(l []*Chain) {
 		r.q.mem.Written(r.desc.addr+uint64(at), descSize)
 		r.done = r.done.plus(c.count, r.num)
 		r.total += int64(c.count)
+		r.busy.clear(c.id)
 	}
 }
 
@@ -142,6 +143,7 @@ func (r *packedRing) wantsInterrupt() bool {
 	old := r.told
 	r.told = r.total
 	w := r.driver.load32(0)
+	r.checkEvent(w)
 	switch w >> 16 & 3 {
 	case eventEnable:
 		return true

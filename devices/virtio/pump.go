@@ -3,11 +3,12 @@ package virtio
 import "sync"
 
 // A pump serves a queue with up to max goroutines, started when there is work.
-// Each takes a chain, wakes another one if there are more, and handles its own.
+// Each takes a chain, wakes another one if there are more, and handles its own,
+// which includes giving it back.
 type pump struct {
 	q      *Queue
 	max    int
-	handle func(c *Chain) (written uint32)
+	handle func(c *Chain)
 
 	mu      sync.Mutex
 	n       int  // goroutines
@@ -18,7 +19,7 @@ type pump struct {
 	wg      sync.WaitGroup
 }
 
-func newPump(q *Queue, max int, handle func(c *Chain) uint32) *pump {
+func newPump(q *Queue, max int, handle func(c *Chain)) *pump {
 	return &pump{q: q, max: max, handle: handle, wake: make(chan struct{}, max)}
 }
 
@@ -72,7 +73,7 @@ func (p *pump) work() {
 		if more && p.max > 1 {
 			p.kick()
 		}
-		p.q.Push(c, p.handle(c))
+		p.handle(c)
 	}
 }
 

@@ -2,6 +2,7 @@ package virtio
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -44,6 +45,7 @@ type Queue struct {
 	done     []*Chain // completed, not yet in the ring
 	flushing bool     // a goroutine is moving done into the ring
 	spare    []*Chain
+	held     []held // completions that a fault put off
 	scratch  []byte // copy of an indirect table
 
 	cfg    queueConfig   // guarded by Device.mu
@@ -56,6 +58,7 @@ type queueConfig struct {
 	vector               uint16
 	enabled              bool
 	desc, driver, device uint64
+	unread               bool // the vector was written and not yet read
 }
 
 // noVector is the vector number that means none (section 4.1.5.1.2.1).
@@ -80,7 +83,7 @@ func (q *Queue) enable(c queueConfig, features uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c.size == 0 || int(c.size) > q.max {
-		return fmt.Errorf("%d descriptors: must be 1 to %d", c.size, q.max)
+		return Rule("4.1.4.3", "%d descriptors: must be 1 to %d", c.size, q.max)
 	}
 	q.features = features
 	eventIdx := features&FeatureEventIdx != 0
@@ -114,15 +117,21 @@ func (q *Queue) stop() {
 	for q.inflight > 0 {
 		q.idle.Wait()
 	}
-	q.ring = nil
+	q.ring, q.held = nil, nil
 }
 
 // pause takes no more chains until resume, and waits until those taken are
-// given back.
+// given back. Completions that a fault holds back are posted.
 func (q *Queue) pause() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.paused = true
+	for q.inflight > 0 {
+		q.idle.Wait()
+	}
+	q.postHeld(func(held) bool { return true })
+	q.flush()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for q.inflight > 0 {
 		q.idle.Wait()
 	}
@@ -177,7 +186,7 @@ func (q *Queue) chain() *Chain {
 	}
 	c := q.free[n-1]
 	q.free = q.free[:n-1]
-	c.Out, c.In, c.len = c.Out[:0], c.In[:0], 0
+	c.Out, c.In, c.len, c.quiet, c.descs = c.Out[:0], c.In[:0], 0, false, 0
 	return c
 }
 
@@ -190,6 +199,9 @@ func (q *Queue) Broken(err error) {
 }
 
 func (q *Queue) broken(err error) {
+	if q.live {
+		q.dev.breach(q.index, err)
+	}
 	q.live = false
 	q.dev.needsReset(fmt.Errorf("queue %d: %w", q.index, err))
 }
@@ -239,16 +251,16 @@ func (q *Queue) SetNotify(on bool) bool {
 // are completed while another goroutine is in Push are given back by that one,
 // in one step.
 func (q *Queue) Push(c *Chain, written uint32) {
-	c.len = written
+	c.len, c.quiet = written, false
 	q.mu.Lock()
 	q.done = append(q.done, c)
-	q.flush(false)
+	q.flush()
 }
 
-// flush moves done into the ring and interrupts the driver unless quiet, or
-// leaves both to the goroutine that is at it already. The caller holds mu;
-// flush releases it.
-func (q *Queue) flush(quiet bool) {
+// flush moves done into the ring and interrupts the driver unless all chains are
+// quiet, or leaves both to the goroutine that is at it already. The caller holds
+// mu; flush releases it.
+func (q *Queue) flush() {
 	if q.flushing {
 		q.mu.Unlock()
 		return
@@ -261,7 +273,10 @@ func (q *Queue) flush(quiet bool) {
 		// A broken ring is left alone; so is one that is no longer reachable.
 		if q.live && q.dev.fn.BusMaster() {
 			q.ring.push(l)
-			signal = q.ring.wantsInterrupt() && !quiet
+			signal = q.ring.wantsInterrupt() && slices.ContainsFunc(l, func(c *Chain) bool { return !c.quiet })
+			if len(q.held) != 0 {
+				q.countHeld(len(l))
+			}
 		}
 		n := len(l)
 		q.free = append(q.free, l...)

@@ -3,6 +3,7 @@ package virtio
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 )
 
@@ -28,6 +29,38 @@ type savedQueue struct {
 	Enabled, Live        bool
 	Desc, Driver, Device uint64
 	Ring                 [2]uint16
+}
+
+// SaveWith is [Device.SaveState] for kinds of devices with a state of their own:
+// a version, the length of that state, the state, and the transport's.
+func (d *Device) SaveWith(version uint8, own any) ([]byte, error) {
+	state, err := json.Marshal(own)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := d.SaveState()
+	if err != nil {
+		return nil, err
+	}
+	p := append([]byte{version}, binary.LittleEndian.AppendUint32(nil, uint32(len(state)))...)
+	return append(append(p, state...), transport...), nil
+}
+
+// OwnState fills own with what [Device.SaveWith] was given. What it returns is for
+// [Device.RestoreState].
+func (d *Device) OwnState(version uint8, p []byte, own any) (transport []byte, err error) {
+	if len(p) < 5 || p[0] != version {
+		return nil, fmt.Errorf("restore %s: not a state of version %d", d.c.Name, version)
+	}
+	n := binary.LittleEndian.Uint32(p[1:])
+	p = p[5:]
+	if uint64(n) > uint64(len(p)) {
+		return nil, fmt.Errorf("restore %s: the state is cut off", d.c.Name)
+	}
+	if err := json.Unmarshal(p[:n], own); err != nil {
+		return nil, fmt.Errorf("restore %s: %w", d.c.Name, err)
+	}
+	return p[n:], nil
 }
 
 // SaveState implements devices.Saver. The device is paused, so no chain is in
@@ -125,7 +158,7 @@ func (d *Device) restore(p []byte) error {
 
 // restore is called with Device.mu held.
 func (q *Queue) restore(s savedQueue, features uint64) error {
-	q.cfg = queueConfig{s.Size, s.Vector, s.Enabled, s.Desc, s.Driver, s.Device}
+	q.cfg = queueConfig{size: s.Size, vector: s.Vector, enabled: s.Enabled, desc: s.Desc, driver: s.Driver, device: s.Device}
 	q.vector.Store(uint32(s.Vector))
 	if !s.Live {
 		return nil

@@ -2,8 +2,6 @@ package virtio
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 )
 
 // splitRing is a split virtqueue (section 2.7).
@@ -21,6 +19,7 @@ type splitRing struct {
 	quiet    bool   // the driver need not notify (without event index)
 	event    int    // event index as last stored, or -1
 	eventIdx bool
+	busy     inFlight
 }
 
 const (
@@ -32,9 +31,9 @@ func newSplitRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool)
 	r := &splitRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx}
 	switch {
 	case num&(num-1) != 0:
-		return nil, fmt.Errorf("%d descriptors: must be a power of two", num)
+		return nil, Rule("4.1.4.3.2", "%d descriptors: must be a power of two", num)
 	case desc%16 != 0 || driver%2 != 0 || device%4 != 0:
-		return nil, fmt.Errorf("areas at %#x, %#x, %#x: must be aligned to 16, 2 and 4", desc, driver, device)
+		return nil, Rule("2.7", "areas at %#x, %#x, %#x: must be aligned to 16, 2 and 4", desc, driver, device)
 	}
 	var err error
 	if r.desc, err = q.mem.View(desc, num*descSize); err != nil {
@@ -59,13 +58,14 @@ func (r *splitRing) pop(c *Chain) (bool, error) {
 		return false, nil
 	}
 	if n > r.num {
-		return false, fmt.Errorf("available index is %d ahead in a ring of %d", n, r.num)
+		return false, Rule("2.7.6.1", "available index is %d ahead in a ring of %d: it went back, or too far", n, r.num)
 	}
 	head := r.avail.load16(r.skip + 4 + 2*int(r.next&(r.num-1)))
 	c.id, c.count = head, 1
 	if err := r.walk(c, head); err != nil {
 		return false, err
 	}
+	r.check(c)
 	r.next++
 	return true, nil
 }
@@ -74,12 +74,12 @@ func (r *splitRing) pop(c *Chain) (bool, error) {
 func (r *splitRing) walk(c *Chain, i uint16) error {
 	for range r.num {
 		if i >= r.num {
-			return fmt.Errorf("descriptor %d in a table of %d", i, r.num)
+			return Rule("2.7.5", "descriptor %d in a table of %d", i, r.num)
 		}
 		d := splitDescriptor(r.desc[int(i)*descSize:])
 		if d.flags&descIndirect != 0 {
 			if d.flags&descNext != 0 {
-				return errors.New("indirect descriptor with a successor")
+				return Rule("2.7.5.3.1", "descriptor %d is indirect and has a successor", i)
 			}
 			return r.walkTable(c, d)
 		}
@@ -91,7 +91,7 @@ func (r *splitRing) walk(c *Chain, i uint16) error {
 		}
 		i = d.other
 	}
-	return errors.New("chain with a loop")
+	return Rule("2.7.5.2", "chain with a loop: more descriptors than the %d there are", r.num)
 }
 
 func (r *splitRing) walkTable(c *Chain, d descriptor) error {
@@ -103,11 +103,11 @@ func (r *splitRing) walkTable(c *Chain, d descriptor) error {
 	i := 0
 	for range n {
 		if i >= n {
-			return fmt.Errorf("descriptor %d in an indirect table of %d", i, n)
+			return Rule("2.7.5.3", "descriptor %d in an indirect table of %d", i, n)
 		}
 		d := splitDescriptor(t[i*descSize:])
 		if d.flags&descIndirect != 0 {
-			return errors.New("indirect descriptor in an indirect table")
+			return Rule("2.7.5.3.1", "indirect descriptor in an indirect table")
 		}
 		if err := c.add(d); err != nil {
 			return err
@@ -117,7 +117,7 @@ func (r *splitRing) walkTable(c *Chain, d descriptor) error {
 		}
 		i = int(d.other)
 	}
-	return errors.New("indirect chain with a loop")
+	return Rule("2.7.5.2", "chain with a loop in an indirect table of %d", n)
 }
 
 func (r *splitRing) push(l []*Chain) {
@@ -128,6 +128,7 @@ func (r *splitRing) push(l []*Chain) {
 		binary.LittleEndian.PutUint32(r.used.b[at+4:], c.len)
 		end = max(end, at+8)
 		r.done++
+		r.busy.clear(c.id)
 	}
 	r.publish()
 	r.q.mem.Written(r.used.addr, end)

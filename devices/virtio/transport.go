@@ -31,6 +31,18 @@ const (
 	commonSize       = 0x3c
 )
 
+// isrRegisters is the ISR status (section 4.1.4.5). The structure ends there; a driver may read more bytes at once.
+var isrRegisters = devices.NewBank("virtio ISR", []devices.Register{
+	{Offset: 0, Size: 4, Name: "ISR_status", Rights: devices.RO, Fields: []devices.Field{{Name: "queue", Lo: 0, Hi: 0}, {Name: "configuration", Lo: 1, Hi: 1}}},
+})
+
+// notifyRegisters are the notification addresses of n queues (section 4.1.4.4).
+func notifyRegisters(n int) *devices.Bank {
+	return devices.NewBank("virtio notify", []devices.Register{
+		{Offset: 0, Size: notifyMultiplier, Name: "queue_notify", Rights: devices.WO, Count: n, Stride: notifyMultiplier},
+	})
+}
+
 // describe gives the function its BARs and capabilities.
 func (d *Device) describe() {
 	f := d.fn
@@ -40,13 +52,17 @@ func (d *Device) describe() {
 			d.kickAll()
 		}
 	})
+	watched := func(b *devices.Bank, r devices.Region) devices.Region { return devices.WatchRegion(f.Probe(), b, r) }
 	d.layout = pci.Layout{
-		{Off: offCommon, Size: commonSize, Region: commonRegion{d}},
-		{Off: offISR, Size: 4, Region: devices.RegionFuncs{ReadFunc: d.readISR}},
-		{Off: offNotify, Size: notifyMultiplier * uint64(len(d.queues)), Region: devices.RegionFuncs{WriteFunc: d.notify}},
+		{Off: offCommon, Size: commonSize, Region: watched(commonRegisters, commonRegion{d})},
+		{Off: offISR, Size: 4, Region: watched(isrRegisters, devices.RegionFuncs{ReadFunc: d.readISR})},
+		{
+			Off: offNotify, Size: notifyMultiplier * uint64(len(d.queues)),
+			Region: watched(notifyRegisters(len(d.queues)), devices.RegionFuncs{WriteFunc: d.notify}),
+		},
 	}
 	if d.c.Region != nil {
-		d.layout = append(d.layout, pci.Part{Off: offDevice, Size: d.c.Size, Region: d.c.Region})
+		d.layout = append(d.layout, pci.Part{Off: offDevice, Size: d.c.Size, Region: watched(d.c.Registers, d.c.Region)})
 	}
 	f.AddBAR(barMemory, pci.BAR{Kind: pci.BARMem64, Prefetchable: true, Size: 4 * partSize, Region: d.layout})
 
@@ -81,7 +97,29 @@ func (d *Device) capability(kind uint8, off, length uint32, more []byte) int {
 	b[2] = barMemory
 	binary.LittleEndian.PutUint32(b[6:], off)
 	binary.LittleEndian.PutUint32(b[10:], length)
-	return d.fn.AddCapability(pci.CapVendor, append(b, more...), nil)
+	at := d.fn.AddCapability(pci.CapVendor, append(b, more...), nil)
+	d.nameCapability(uint64(at), capNames[kind], len(more) != 0)
+	return at
+}
+
+// capNames are the kinds of structures.
+var capNames = map[uint8]string{capCommon: "COMMON", capNotify: "NOTIFY", capISR: "ISR", capDevice: "DEVICE", capPCI: "PCI"}
+
+// nameCapability names the fields of a virtio_pci_cap structure at an offset of configuration space.
+func (d *Device) nameCapability(at uint64, kind string, more bool) {
+	for _, f := range []struct {
+		off  uint64
+		size int
+		name string
+	}{
+		{0, 1, "cap_vndr"}, {1, 1, "cap_next"}, {2, 1, "cap_len"}, {3, 1, "cfg_type"}, {4, 1, "bar"}, {5, 1, "id"}, {8, 4, "offset"}, {12, 4, "length"},
+	} {
+		d.fn.NameConfig(devices.Register{Offset: at + f.off, Size: f.size, Name: kind + "_CFG." + f.name})
+	}
+	if more {
+		name := map[string]string{"NOTIFY": "notify_off_multiplier", "PCI": "pci_cfg_data"}[kind]
+		d.fn.NameConfig(devices.Register{Offset: at + 16, Size: 4, Name: kind + "_CFG." + name})
+	}
 }
 
 // window returns what the configuration access capability points at (section
@@ -90,7 +128,11 @@ func (d *Device) window() (off uint64, size int, ok bool) {
 	f := d.fn
 	off = uint64(f.Config(d.pciCfg+8, 4))
 	n := f.Config(d.pciCfg+12, 4)
-	ok = f.Config(d.pciCfg+4, 1) == barMemory && (n == 1 || n == 2 || n == 4) && off%uint64(max(n, 1)) == 0
+	bar := f.Config(d.pciCfg+4, 1)
+	ok = bar == barMemory && (n == 1 || n == 2 || n == 4) && off%uint64(max(n, 1)) == 0
+	if !ok {
+		d.checkWindow(off, int(n), bar)
+	}
 	return off, int(n), ok
 }
 
@@ -118,17 +160,21 @@ func (d *Device) readISR(off uint64, size int) (uint64, error) {
 	if off != 0 {
 		return 0, nil
 	}
+	if d.fn.Mode() == pci.ModeMSIX {
+		d.Violation(-1, "4.1.4.5.2", "the ISR status is read while MSI-X is enabled")
+	}
 	return uint64(d.clearISR()), nil
 }
 
 // notify serves the notification area. The queue is known from the address.
-func (d *Device) notify(off uint64, size int, _ uint64) error {
+func (d *Device) notify(off uint64, size int, v uint64) error {
 	if size != 2 && size != 4 {
 		return devices.ErrSize
 	}
 	if off%notifyMultiplier != 0 {
 		return devices.ErrAlign
 	}
+	d.checkNotify(int(off/notifyMultiplier), size, v)
 	if d.Active() {
 		d.kick(int(off / notifyMultiplier))
 	}

@@ -2,7 +2,6 @@
 package blk
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,8 @@ type Options struct {
 	// BlockSize is the logical block size in bytes, 512 or 4096; 0 means 512.
 	// PhysicalSize is the physical one, at least as large; 0 means 4096.
 	BlockSize, PhysicalSize int
+	// Clock delays requests for faults; it may be nil if there are none.
+	Clock devices.Clock
 	// InSlot, Packed and Broken are those of virtio.Config.
 	InSlot, Packed bool
 	Broken         func(err error)
@@ -36,6 +37,7 @@ type Device struct {
 	capacity atomic.Uint64 // sectors
 	direct   atomic.Bool   // the driver wants each write durable when it completes
 	buffers  sync.Pool     // of *[]byte, for transfers in several pieces
+	late     delays
 }
 
 // New returns a device over a store, which it owns from then on.
@@ -76,13 +78,14 @@ func New(o Options, store devices.Block) (*Device, error) {
 	}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 2, Class: 0x010000, Features: features, Queues: queues,
-		Region: devices.RegionFuncs{ReadFunc: d.readConfig, WriteFunc: d.writeConfig}, Size: cfgSize,
+		Region: configRegion{d}, Registers: configRegisters, Size: cfgSize, FeatureNames: featureNames,
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.Init(d)
+	d.late.init(d)
 	for i := range queues {
 		q := d.Queue(i)
-		d.Serve(i, max(1, o.Workers/o.Queues), func(c *virtio.Chain) uint32 { return d.serve(q, c) })
+		d.Handle(i, max(1, o.Workers/o.Queues), func(c *virtio.Chain) { d.serve(q, c) })
 	}
 	return d, nil
 }
@@ -113,7 +116,10 @@ func (d *Device) Activate(features uint64) {
 }
 
 // Deactivate implements virtio.Model.
-func (d *Device) Deactivate() { d.direct.Store(false) }
+func (d *Device) Deactivate() {
+	d.direct.Store(false)
+	d.late.forget()
+}
 
 // Kick implements virtio.Model. All queues are served.
 func (d *Device) Kick(int) {}
@@ -126,73 +132,19 @@ func (d *Device) Resized() {
 
 // Close waits for requests in flight and closes the store.
 func (d *Device) Close() error {
+	d.late.close()
 	if err := d.Device.Close(); err != nil {
 		return err
 	}
 	return d.store.Close()
 }
 
-// SaveState implements devices.Saver: that of the transport, then one byte for
-// the write cache. What is on the disk is the store's matter.
-func (d *Device) SaveState() ([]byte, error) {
-	p, err := d.Device.SaveState()
-	cache := byte(1)
-	if d.direct.Load() {
-		cache = 0
+// PowerLoss implements devices.PowerLoser: the power fails without notice. What
+// the store had not made durable is its to lose.
+func (d *Device) PowerLoss() error {
+	d.Reset()
+	if p, ok := d.store.(devices.PowerLoser); ok {
+		return p.PowerLoss()
 	}
-	return append(p, cache), err
-}
-
-// RestoreState implements devices.Saver.
-func (d *Device) RestoreState(p []byte) error {
-	if len(p) == 0 {
-		return fmt.Errorf("restore %s: no state", d.o.Name)
-	}
-	if err := d.Device.RestoreState(p[:len(p)-1]); err != nil {
-		return err
-	}
-	d.direct.Store(p[len(p)-1] == 0)
-	return nil
-}
-
-func (d *Device) config() [cfgSize]byte {
-	var b [cfgSize]byte
-	le := binary.LittleEndian
-	le.PutUint64(b[cfgCapacity:], d.capacity.Load())
-	// One descriptor each is for the header and the status.
-	le.PutUint32(b[cfgSegMax:], uint32(d.o.QueueSize-2))
-	le.PutUint32(b[cfgBlkSize:], uint32(d.o.BlockSize))
-	b[cfgPhysicalExp] = uint8(exponent(d.o))
-	le.PutUint16(b[cfgMinIO:], uint16(min(d.o.PhysicalSize/d.o.BlockSize, 0xffff)))
-	if !d.direct.Load() {
-		b[cfgWriteback] = 1
-	}
-	le.PutUint16(b[cfgNumQueues:], uint16(d.o.Queues))
-	le.PutUint32(b[cfgMaxDiscardSectors:], maxSectors)
-	le.PutUint32(b[cfgMaxDiscardSeg:], maxRanges)
-	le.PutUint32(b[cfgDiscardAlignment:], uint32(d.o.BlockSize/sectorSize))
-	le.PutUint32(b[cfgMaxZeroesSectors:], maxSectors)
-	le.PutUint32(b[cfgMaxZeroesSeg:], maxRanges)
-	b[cfgWriteZeroesMayUnmap] = 1
-	return b
-}
-
-func (d *Device) readConfig(off uint64, size int) (uint64, error) {
-	b := d.config()
-	if off+uint64(size) > cfgSize {
-		return 0, devices.ErrNoRegister
-	}
-	var v uint64
-	for i := range size {
-		v |= uint64(b[off+uint64(i)]) << (8 * i)
-	}
-	return v, nil
-}
-
-func (d *Device) writeConfig(off uint64, size int, v uint64) error {
-	if off != cfgWriteback || size != 1 || d.Features()&featureConfigWCE == 0 {
-		return devices.ErrReadOnly
-	}
-	d.direct.Store(v&1 == 0)
 	return nil
 }

@@ -8,16 +8,30 @@ import (
 // chunk is the most bytes moved through a buffer at once.
 const chunk = 1 << 20
 
-// serve carries a request out and returns the bytes stored for the guest.
-func (d *Device) serve(q *virtio.Queue, c *virtio.Chain) uint32 {
+// serve carries a request out and gives its chain back.
+func (d *Device) serve(q *virtio.Queue, c *virtio.Chain) {
 	r, err := parse(c)
 	if err != nil {
 		q.Broken(err)
-		return 0
+		q.Push(c, 0)
+		return
 	}
-	status := d.do(c, r)
+	if p := d.Function().Probe(); p.Faulty() || p.Wants(devices.ClassCommand|devices.ClassDMA|devices.ClassStrict) {
+		d.serveWatched(q, c, &r)
+		return
+	}
+	status := d.check(&r)
+	if status == statusOK {
+		status = d.do(c, &r)
+	}
+	q.Push(c, d.finish(q, c, &r, status))
+}
+
+// finish stores the status of a request and returns the bytes stored for the
+// guest.
+func (d *Device) finish(q *virtio.Queue, c *virtio.Chain, r *request, status byte) uint32 {
 	if err := c.Write(r.status, []byte{status}); err != nil {
-		q.Broken(err)
+		q.Broken(virtio.Rule("5.2.6", "status byte: %v", err))
 		return 0
 	}
 	if status == statusOK && (r.kind == typeIn || r.kind == typeGetID) {
@@ -27,20 +41,63 @@ func (d *Device) serve(q *virtio.Queue, c *virtio.Chain) uint32 {
 	return 1
 }
 
-func (d *Device) do(c *virtio.Chain, r request) (status byte) {
-	switch r.kind {
-	case typeIn, typeOut:
-		return d.transfer(c, r)
-	case typeFlush:
-		return result(d.store.Flush())
-	case typeGetID:
-		id := make([]byte, idSize)
-		copy(id, d.o.Serial)
-		return result(c.Write(0, id[:min(idSize, r.size)]))
-	case typeDiscard, typeWriteZeroes:
-		return d.clear(c, r)
+// check looks at a request before it has any effect. It returns the status if
+// the request fails.
+func (d *Device) check(r *request) byte {
+	switch {
+	case r.transfers():
+		if r.size%sectorSize != 0 || !d.inside(r.sector, r.size/sectorSize) || r.kind == typeOut && d.store.ReadOnly() {
+			return statusIOErr
+		}
+	case r.clears():
+		return d.checkRanges(r)
+	case r.kind != typeFlush && r.kind != typeGetID:
+		return statusUnsup
 	}
-	return statusUnsup
+	return statusOK
+}
+
+// checkRanges looks at the ranges of a request: all of them are cleared, or none
+// if one is wrong.
+func (d *Device) checkRanges(r *request) byte {
+	if d.store.ReadOnly() || len(r.ranges) == 0 {
+		return statusIOErr
+	}
+	for _, s := range r.ranges {
+		if s.flags&^rangeUnmap != 0 || r.kind == typeDiscard && s.flags != 0 {
+			return statusUnsup
+		}
+		if s.n > maxSectors || !d.inside(s.first, uint64(s.n)) {
+			return statusIOErr
+		}
+	}
+	return statusOK
+}
+
+// do carries out a request that was checked.
+func (d *Device) do(c *virtio.Chain, r *request) (status byte) {
+	switch {
+	case r.transfers():
+		return d.transfer(c, r)
+	case r.clears():
+		return d.clear(r)
+	case r.kind == typeFlush:
+		return result(d.store.Flush())
+	}
+	id := make([]byte, idSize)
+	copy(id, d.o.Serial)
+	id = id[:min(idSize, r.size)]
+	devices.Flip(id, 0, r.flips)
+	n := 0
+	for _, s := range r.data {
+		k := min(int(s.Len), len(id)-n)
+		if err := c.Memory().Write(s.Addr, id[n:n+k]); err != nil {
+			return statusIOErr
+		}
+		c.Memory().Written(s.Addr, k)
+		n += k
+	}
+	return statusOK
 }
 
 func result(err error) byte {
@@ -64,25 +121,9 @@ func (d *Device) settle() byte {
 	return statusOK
 }
 
-// clear discards or zeroes the ranges of a request: all of them, or none if one
-// is wrong.
-func (d *Device) clear(c *virtio.Chain, r request) byte {
-	if d.store.ReadOnly() {
-		return statusIOErr
-	}
-	l, ok := ranges(c, r)
-	if !ok {
-		return statusIOErr
-	}
-	for _, s := range l {
-		if s.flags&^rangeUnmap != 0 || r.kind == typeDiscard && s.flags != 0 {
-			return statusUnsup
-		}
-		if s.n > maxSectors || !d.inside(s.first, uint64(s.n)) {
-			return statusIOErr
-		}
-	}
-	for _, s := range l {
+// clear discards or zeroes the ranges of a request.
+func (d *Device) clear(r *request) byte {
+	for _, s := range r.ranges {
 		off, n := int64(s.first)*sectorSize, int64(s.n)*sectorSize
 		var err error
 		if r.kind == typeDiscard {
@@ -98,18 +139,12 @@ func (d *Device) clear(c *virtio.Chain, r request) byte {
 }
 
 // transfer reads or writes the disk.
-func (d *Device) transfer(c *virtio.Chain, r request) byte {
-	write := r.kind == typeOut
-	switch {
-	case r.size%sectorSize != 0 || !d.inside(r.sector, r.size/sectorSize):
-		return statusIOErr
-	case write && d.store.ReadOnly():
-		return statusIOErr
-	case r.size == 0:
+func (d *Device) transfer(c *virtio.Chain, r *request) byte {
+	if r.size == 0 {
 		return statusOK
 	}
-	off := int64(r.sector) * sectorSize
-	if err := d.move(c.Memory(), r, off, write); err != nil {
+	write := r.kind == typeOut
+	if err := d.move(c.Memory(), r, int64(r.sector)*sectorSize, write); err != nil {
 		return statusIOErr
 	}
 	if write {
@@ -126,9 +161,9 @@ type vectored interface {
 
 // move copies between the disk at off and guest memory: directly where that is
 // one piece or the store takes several, else through a buffer.
-func (d *Device) move(m devices.Memory, r request, off int64, write bool) error {
+func (d *Device) move(m devices.Memory, r *request, off int64, write bool) error {
 	v, many := d.store.(vectored)
-	if len(r.data) > 1 && !many {
+	if len(r.data) > 1 && !many || len(r.flips) != 0 {
 		return d.moveBuffered(m, r, off, write)
 	}
 	bufs := make([][]byte, 0, 8)
@@ -162,7 +197,7 @@ func (d *Device) move(m devices.Memory, r request, off int64, write bool) error 
 	return err
 }
 
-func (d *Device) moveBuffered(m devices.Memory, r request, off int64, write bool) error {
+func (d *Device) moveBuffered(m devices.Memory, r *request, off int64, write bool) error {
 	p, _ := d.buffers.Get().(*[]byte)
 	if p == nil {
 		b := make([]byte, chunk)
@@ -175,6 +210,7 @@ func (d *Device) moveBuffered(m devices.Memory, r request, off int64, write bool
 			if _, err := d.store.ReadAt(b, off+int64(at)); err != nil {
 				return err
 			}
+			devices.Flip(b, at, r.flips)
 		}
 		segs, err := virtio.Slice(r.data, at, uint64(len(b)))
 		if err != nil {
@@ -194,6 +230,7 @@ func (d *Device) moveBuffered(m devices.Memory, r request, off int64, write bool
 			n += len(piece)
 		}
 		if write {
+			devices.Flip(b, at, r.flips)
 			if _, err := d.store.WriteAt(b, off+int64(at)); err != nil {
 				return err
 			}

@@ -22,6 +22,12 @@ const (
 	cfgSize     = 12
 )
 
+// configRegisters names the fields of the configuration.
+var configRegisters = devices.NewBank("virtio console config", []devices.Register{
+	{Offset: cfgCols, Size: 2, Name: "cols", Rights: devices.RO}, {Offset: cfgRows, Size: 2, Name: "rows", Rights: devices.RO},
+	{Offset: cfgMaxPorts, Size: 4, Name: "max_nr_ports", Rights: devices.RO}, {Offset: 8, Size: 4, Name: "emerg_wr", Rights: devices.RO},
+})
+
 // The queues of port 0.
 const (
 	receiveQueue = iota
@@ -65,8 +71,9 @@ func New(o Options) *Device {
 	}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 3, Class: 0x078000, Features: featureSize, Queues: []int{128, 128},
-		Region: devices.RegionFuncs{ReadFunc: d.readConfig}, Size: cfgSize,
-		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
+		Region: devices.RegionFuncs{ReadFunc: d.readConfig}, Registers: configRegisters, Size: cfgSize,
+		FeatureNames: map[uint64]string{featureSize: "SIZE", 1 << 1: "MULTIPORT", 1 << 2: "EMERG_WRITE"},
+		InSlot:       o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.Init(d)
 	d.Serve(transmitQueue, 1, d.transmit)

@@ -41,13 +41,3 @@ func (c configRegion) Read(off uint64, size int) (uint64, error) {
 func (c configRegion) Write(off uint64, size int, v uint64) error {
 	return configRegisters.Write(configuration(c), off, size, v)
 }
-
-// lazyRegion stands for the configuration until the function, and with it the probe,
-// exists: virtio.New wants the region before it makes the function.
-type lazyRegion struct{ r devices.Region }
-
-// Read implements devices.Region.
-func (l *lazyRegion) Read(off uint64, size int) (uint64, error) { return l.r.Read(off, size) }
-
-// Write implements devices.Region.
-func (l *lazyRegion) Write(off uint64, size int, v uint64) error { return l.r.Write(off, size, v) }

@@ -193,6 +193,7 @@ func (d *Driver) Offered() uint64 {
 // reports whether the device agreed.
 func (d *Driver) Negotiate(features uint64) bool {
 	d.Put(Status, 1, 0)
+	d.Get(Status, 1) // a driver waits for 0 here
 	d.Put(Status, 1, 1)
 	d.Put(Status, 1, 3)
 	for i := range uint64(2) {
