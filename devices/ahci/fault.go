@@ -1,6 +1,9 @@
 package ahci
 
-import "dfemu/devices/ahci/ata"
+import (
+	"dfemu/devices"
+	"dfemu/devices/ahci/ata"
+)
 
 // fail gives a request the result of an injected failure; see the package comment
 // for the meaning of the status.
@@ -66,21 +69,12 @@ func (r *request) runFaulty() {
 // flipBits inverts n bits of the first size bytes, at places that follow from the
 // seed.
 func flipBits(pieces [][]byte, size int64, n, seed uint64) {
-	x := seed
-	for range n {
-		// SplitMix64.
-		x += 0x9e3779b97f4a7c15
-		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		at := int64(z >> 3 % uint64(size))
-		for _, b := range pieces {
-			if at < int64(len(b)) {
-				b[at] ^= 1 << (z & 7)
-				break
-			}
-			at -= int64(len(b))
-		}
+	e := devices.Effect{FlipData: n, Seed: seed}
+	flips := e.Flips(uint64(max(size, 0)))
+	at := uint64(0)
+	for _, b := range pieces {
+		devices.Flip(b, at, flips)
+		at += uint64(len(b))
 	}
 }
 

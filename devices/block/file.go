@@ -156,16 +156,5 @@ func (b *File) Extents(off, n int64, f func(devices.Extent) bool) error {
 	if err := check("list extents of", b.name, off, n, b.Size()); err != nil {
 		return err
 	}
-	end := off + n
-	for off < end {
-		from, to := b.f.Data(off, end)
-		if from > off && !f(devices.Extent{Off: off, Len: from - off, Zero: true}) {
-			return nil
-		}
-		if to > from && !f(devices.Extent{Off: from, Len: to - from, Allocated: true}) {
-			return nil
-		}
-		off = to
-	}
-	return nil
+	return b.f.Extents(off, n, f)
 }

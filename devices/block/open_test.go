@@ -43,7 +43,7 @@ func TestParseDisk(t *testing.T) {
 		}
 	}
 	for s, why := range map[string]string{
-		"": "name of an image", ",ro": "name of an image", "d,": "no name", "d,if=scsi": "ahci, nvme, virtio",
+		"": "name of an image", ",ro": "name of an image", "d,": "no name", "d,if=floppy": "ahci, nvme, scsi, virtio",
 		"d,ro=maybe": "on or off", "d,ro,ro": "twice", "d,seed=x": "number", "d,seed=1": "volatile",
 		"d,iops=0": "not 0", "d,iops=-1": "number", "d,bps=99999999999T": "number", "d,latency=5": "2ms",
 		"d,latency=-5s": "2ms", "d,logical=1024": "512 or 4096", "d,physical=1000": "power of two",

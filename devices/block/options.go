@@ -42,7 +42,7 @@ type Options struct {
 	// File is an image's name, "nbd://…" or "nbd+unix://…" (see [nbd.ParseURL]
 	// for both), or "mem:SIZE" for an empty disk in memory.
 	File string
-	// Interface is the kind of device: "ahci", "nvme", "virtio", or "" for the
+	// Interface is the kind of device: "ahci", "nvme", "scsi", "virtio", or "" for the
 	// machine's choice.
 	Interface string
 	// Serial is the drive's serial number, "" for the device's choice.
@@ -97,7 +97,7 @@ func (o *Options) Unknown() error {
 // ParseDisk reads the description of a disk: FILE[,key=value…]. A comma in a
 // name or value is written twice. The keys are
 //
-//	if=ahci|nvme|virtio  the device
+//	if=ahci|nvme|scsi|virtio  the device
 //	serial=S             its serial number
 //	ro                   read-only
 //	format=raw|qcow2|auto
@@ -165,7 +165,7 @@ func (o *Options) set(key, value string, given bool) (err error) {
 	known := true
 	switch key {
 	case "if":
-		o.Interface, err = oneOf(value, "ahci", "nvme", "virtio")
+		o.Interface, err = oneOf(value, "ahci", "nvme", "scsi", "virtio")
 	case "serial":
 		o.Serial = value
 	case "format":

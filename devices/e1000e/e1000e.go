@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/internal/nic"
 	"dfemu/devices/pci"
 )
 
@@ -44,8 +45,8 @@ type Device struct {
 	fn    *pci.Function
 	net   devices.Network
 	props devices.NetworkProperties
-	tx    worker
-	late  delayLine
+	tx    nic.Worker
+	late  nic.DelayLine
 
 	// starved means that the back end waits for descriptors.
 	starved atomic.Bool
@@ -87,8 +88,8 @@ func New(o Options, back devices.Network) (*Device, error) {
 	}
 	d := &Device{o: o, net: back, props: back.Properties()}
 	d.describe()
-	d.tx.run = d.serve
-	d.late.init(o.Clock)
+	d.tx.Run = d.serve
+	d.late.Init(o.Clock)
 	d.irq.init(d)
 	d.s.Link = true
 	d.s.NVM = newNVM(o.MAC)
@@ -107,7 +108,7 @@ func (d *Device) describe() {
 	f.OnReset(d.Reset)
 	f.OnBusMaster(func(on bool) {
 		if on {
-			d.tx.kick()
+			d.tx.Kick()
 			d.goOn()
 		}
 	})
@@ -195,7 +196,7 @@ func (d *Device) Pause() { d.setPaused(true) }
 // Resume implements devices.Pauser.
 func (d *Device) Resume() {
 	d.setPaused(false)
-	d.tx.kick()
+	d.tx.Kick()
 	d.goOn()
 }
 
@@ -210,8 +211,8 @@ func (d *Device) setPaused(on bool) {
 // Close implements devices.Closer.
 func (d *Device) Close() error {
 	d.setPaused(true)
-	d.tx.close()
-	d.late.close()
+	d.tx.Close()
+	d.late.Close()
 	d.mu.Lock()
 	d.irq.stop()
 	d.mu.Unlock()
@@ -222,8 +223,8 @@ func (d *Device) Close() error {
 
 // SetLink implements devices.Linked: the cable of the only port, 0.
 func (d *Device) SetLink(n int, up bool) error {
-	if n != 0 {
-		return fmt.Errorf("%s: no port %d: the only one is 0", d.o.Name, n)
+	if err := nic.OnlyPort(d.o.Name, n); err != nil {
+		return err
 	}
 	d.setLink(func(s *state) { s.Link = up })
 	return nil
@@ -240,13 +241,19 @@ func (d *Device) setLink(change func(*state)) {
 	if d.link() == before {
 		return
 	}
-	if before {
-		d.fn.Probe().State("link down")
-	} else {
-		d.fn.Probe().State("link up")
-	}
+	nic.ReportLink(d.fn.Probe(), !before)
 	d.raise(causeLSC)
 }
+
+// Link tells whether the controller has a link.
+func (d *Device) Link() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.link()
+}
+
+// MAC is the address in the non-volatile memory.
+func (d *Device) MAC() [6]byte { return d.o.MAC }
 
 // link tells whether the transceiver has one. The caller holds mu.
 func (d *Device) link() bool { return d.s.Link && !d.s.Down }

@@ -11,6 +11,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/devtest"
+	"dfemu/devices/internal/nic"
 	"dfemu/devices/pci"
 )
 
@@ -31,7 +32,7 @@ func (w *wire) Configure(devices.Offloads, int) {}
 func (w *wire) Send(_ int, frames []devices.Frame) {
 	w.mu.Lock()
 	for i := range frames {
-		w.sent = append(w.sent, copyFrame(&frames[i]))
+		w.sent = append(w.sent, nic.Copy(&frames[i]))
 	}
 	w.mu.Unlock()
 	select {

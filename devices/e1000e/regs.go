@@ -126,7 +126,7 @@ func (d *Device) WriteRegister(r devices.Reg, v, _ uint64) {
 	kick, room := d.writeRegister(r, uint32(v))
 	d.mu.Unlock()
 	if kick {
-		d.tx.kick()
+		d.tx.Kick()
 	}
 	if room {
 		d.goOn()

@@ -2,6 +2,7 @@ package e1000e
 
 import (
 	"dfemu/devices"
+	"dfemu/devices/internal/nic"
 )
 
 // What happens to packets while somebody traces the device or injects faults.
@@ -45,50 +46,20 @@ func (s *sender) release(q int, mem devices.Memory) bool {
 	return any
 }
 
-var (
-	statusSent     = devices.Status{Name: "sent"}
-	statusReceived = devices.Status{Name: "received"}
-	statusLost     = devices.Status{Code: 1, Name: "lost"}
-	statusDelayed  = devices.Status{Code: 2, Name: "delayed"}
-)
-
-// command describes a packet.
-func command(q, tag int, f *devices.Frame, write bool) *devices.Command {
-	c := &devices.Command{Queue: q, Tag: tag, Opcode: OpReceive, Name: "RECEIVE", Bytes: uint64(f.Len()), Write: write}
-	if write {
-		c.Opcode, c.Name = OpTransmit, "TRANSMIT"
-	}
-	o := f.Offload
-	var h [minFrame]byte
-	n := f.CopyTo(h[:], 0)
-	c.Fields = func() []devices.FieldValue {
-		l := []devices.FieldValue{{Name: "MSS", Value: uint64(o.SegmentSize)}, {Name: "TUCSS", Value: uint64(o.ChecksumStart)}}
-		if n == minFrame {
-			l = append(l, devices.FieldValue{Name: "destination", Value: bigEndian(h[:6])},
-				devices.FieldValue{Name: "source", Value: bigEndian(h[6:12])}, devices.FieldValue{Name: "ethertype", Value: bigEndian(h[12:14])})
-		}
-		return l
-	}
-	return c
-}
-
-func bigEndian(p []byte) uint64 {
-	var v uint64
-	for _, b := range p {
-		v = v<<8 | uint64(b)
-	}
-	return v
-}
+// frames is how packets look in traces.
+var frames = nic.Kind{Transmit: OpTransmit, Receive: OpReceive, Fields: func(o devices.Offload) []devices.FieldValue {
+	return []devices.FieldValue{{Name: "MSS", Value: uint64(o.SegmentSize)}, {Name: "TUCSS", Value: uint64(o.ChecksumStart)}}
+}}
 
 // watchTransmit reports a packet and applies a fault to it. i is its last descriptor in
 // the batch. It returns whether the packet is to be sent with the others.
 func (d *Device) watchTransmit(q, i int, f *devices.Frame, ok, up bool) bool {
 	probe := d.fn.Probe()
 	s := &d.sender
-	cmd := command(q, i, f, true)
+	cmd := frames.Command(q, i, f, true)
 	probe.Command(cmd)
 	if !ok || !up {
-		probe.Completion(cmd, statusLost)
+		probe.Completion(cmd, nic.StatusLost)
 		return false
 	}
 	e := devices.Effect{}
@@ -112,70 +83,33 @@ func (d *Device) watchTransmit(q, i int, f *devices.Frame, ok, up bool) bool {
 		s.held[q] = append(s.held[q], held{at, e.Hold + len(s.backs)})
 	}
 	if e.Fail || e.Hang || !damage(&e, f) {
-		probe.Completion(cmd, statusLost)
+		probe.Completion(cmd, nic.StatusLost)
 		return false
 	}
 	if e.Delay > 0 {
-		g, n := copyFrame(f), 1
-		if e.Duplicate {
-			n = 2
-		}
-		d.late.after(e.Delay, func() {
+		g, n := nic.Copy(f), nic.Copies(&e)
+		d.late.After(e.Delay, func() {
 			d.txMu.Lock()
 			defer d.txMu.Unlock()
 			for range n {
 				d.net.Send(q%d.props.Queues, []devices.Frame{g})
 			}
 		})
-		probe.Completion(cmd, statusDelayed)
+		probe.Completion(cmd, nic.StatusDelayed)
 		return false
 	}
 	if e.Duplicate {
 		s.frames = append(s.frames, *f)
 	}
-	probe.Completion(cmd, statusSent)
+	probe.Completion(cmd, nic.StatusSent)
 	return true
 }
 
 // damage applies what a fault does to a packet's data. False means that the
 // packet is lost by it.
 func damage(e *devices.Effect, f *devices.Frame) bool {
-	if e.FlipTable {
-		return false // the address of a buffer is wrong: the packet's FCS would be
-	}
-	if !e.ShortOn && e.FlipData == 0 {
-		return true
-	}
-	*f = copyFrame(f)
-	b := f.Pieces[0]
-	if e.ShortOn {
-		b = b[:min(max(e.Short, 0), int64(len(b)))]
-		f.Pieces[0] = b
-		f.Offload = devices.Offload{} // its positions may be outside now
-	}
-	if len(b) != 0 {
-		r := e.Seed
-		for range min(e.FlipData, uint64(8*len(b))) {
-			bit := next(&r) % uint64(8*len(b))
-			b[bit/8] ^= 1 << (bit % 8)
-		}
-	}
-	return len(b) >= minFrame
-}
-
-// next is a step of the SplitMix64 generator.
-func next(s *uint64) uint64 {
-	*s += 0x9e3779b97f4a7c15
-	z := *s
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// copyFrame returns a frame with one piece of its own.
-func copyFrame(f *devices.Frame) devices.Frame {
-	b := make([]byte, f.Len())
-	return devices.Frame{Offload: f.Offload, Pieces: [][]byte{b[:f.CopyTo(b, 0)]}}
+	// With a wrong address of a buffer, the packet's FCS would be wrong.
+	return !e.FlipTable && nic.Damage(e, f)
 }
 
 // watchReceive reports a packet that arrived and applies a fault to it. It
@@ -189,17 +123,17 @@ func (d *Device) watchReceive(f *devices.Frame) (devices.Frame, int) {
 		// Reported and decided when it was offered before.
 		e, t.retry = *t.retry, nil
 	} else {
-		cmd := command(0, 0, f, false)
+		cmd := frames.Command(0, 0, f, false)
 		probe.Command(cmd)
 		if probe.Faulty() {
 			e = probe.Decide(cmd)
 		}
-		s := statusReceived
+		s := nic.StatusReceived
 		switch {
 		case e.Fail || e.Hang || e.Drop:
-			s = statusLost
+			s = nic.StatusLost
 		case e.Delay > 0:
-			s = statusDelayed
+			s = nic.StatusDelayed
 		}
 		probe.Completion(cmd, s)
 	}
@@ -210,13 +144,10 @@ func (d *Device) watchReceive(f *devices.Frame) (devices.Frame, int) {
 	if e.Fail || e.Hang || e.Drop || !damage(&e, &g) {
 		return g, 0
 	}
-	n := 1
-	if e.Duplicate {
-		n = 2
-	}
+	n := nic.Copies(&e)
 	if e.Delay > 0 {
-		late := copyFrame(&g)
-		d.late.after(e.Delay, func() {
+		late := nic.Copy(&g)
+		d.late.After(e.Delay, func() {
 			for range n {
 				d.receive([]devices.Frame{late}, true)
 			}

@@ -134,23 +134,5 @@ func (r *request) flipData(data []byte, off uint64) {
 	for i := range r.shape.segs {
 		total += r.shape.segs[i].len
 	}
-	if total == 0 {
-		return
-	}
-	x := f.Seed
-	for range min(f.FlipData, total*8) {
-		x = scramble(x)
-		bit := x % (total * 8)
-		if i := bit / 8; i >= off && i-off < uint64(len(data)) {
-			data[i-off] ^= 1 << (bit % 8)
-		}
-	}
-}
-
-// scramble is the next of a sequence of pseudo-random numbers (SplitMix64).
-func scramble(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	devices.Flip(data, off, f.Flips(total))
 }

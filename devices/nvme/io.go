@@ -148,19 +148,27 @@ func (d *Device) settle(ns *namespace, fua bool) status {
 	return success
 }
 
-func (d *Device) read(r *request, ns *namespace) status {
-	c, g := &r.io, ns.geometry()
-	n := c.blocks << g.shift
-	if st := r.shape.parse(&r.e, n, false); st != success {
+// readable checks that the n bytes of the command's blocks can be read. out is the direction of its own data: it
+// comes from the host.
+func (r *request) readable(ns *namespace, n uint64, out bool) status {
+	c := &r.io
+	if st := r.shape.parse(&r.e, n, out); st != success {
 		return st
 	}
 	if ns.bad.hit(c.slba, c.blocks) {
 		return unrecoveredRead
 	}
 	if ns.zones != nil {
-		if st := ns.zones.checkRead(ns, c.slba, c.blocks); st != success {
-			return st
-		}
+		return ns.zones.checkRead(ns, c.slba, c.blocks)
+	}
+	return success
+}
+
+func (d *Device) read(r *request, ns *namespace) status {
+	c, g := &r.io, ns.geometry()
+	n := c.blocks << g.shift
+	if st := r.readable(ns, n, false); st != success {
+		return st
 	}
 	d.counters.reads.Add(1)
 	d.counters.readUnits.Add(n >> 9)
@@ -285,16 +293,8 @@ func (d *Device) moveBuffered(r *request, ns *namespace, off int64, write bool) 
 func (d *Device) compare(r *request, ns *namespace) status {
 	c, g := &r.io, ns.geometry()
 	n := c.blocks << g.shift
-	if st := r.shape.parse(&r.e, n, true); st != success {
+	if st := r.readable(ns, n, true); st != success {
 		return st
-	}
-	if ns.bad.hit(c.slba, c.blocks) {
-		return unrecoveredRead
-	}
-	if ns.zones != nil {
-		if st := ns.zones.checkRead(ns, c.slba, c.blocks); st != success {
-			return st
-		}
 	}
 	mine, theirs := d.buffer(), d.buffer()
 	defer d.release(mine)

@@ -209,6 +209,7 @@ func (d *Device) ringTail(q *subQueue, v uint32) {
 		d.badDoorbell(eventDoorbellValue, int(q.id))
 		return
 	}
+	head := q.head.Load() // before anybody sees the new tail: a worker may take what it tells of at once
 	old := q.tail.Swap(v)
 	if old == v && (d.shadow.Load() == nil || q.id == admin) {
 		d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the tail of submission queue %d is set to %d, which it is already", q.id, v)
@@ -216,14 +217,13 @@ func (d *Device) ringTail(q *subQueue, v uint32) {
 		return
 	}
 	if d.probe.Wants(devices.ClassStrict) {
-		d.checkOverrun(q, old, v)
+		d.checkOverrun(q, head, old, v)
 	}
 	q.kick()
 }
 
-// checkOverrun reports a tail that passes the head, as the driver can know it.
-func (d *Device) checkOverrun(q *subQueue, old, v uint32) {
-	head := q.head.Load()
+// checkOverrun reports a tail that passes the head, as the driver can know it: the head as it was before the tail moved.
+func (d *Device) checkOverrun(q *subQueue, head, old, v uint32) {
 	used := (old + q.size - head) % q.size
 	moved := (v + q.size - old) % q.size
 	if used+moved >= q.size {

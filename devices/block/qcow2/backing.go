@@ -151,15 +151,5 @@ func (r *raw) Discard(off, n int64) error               { return host.ErrReadOnl
 func (r *raw) WriteZeroes(off, n int64, _ bool) error   { return host.ErrReadOnly }
 
 func (r *raw) Extents(off, n int64, f func(devices.Extent) bool) error {
-	for end := off + n; off < end; {
-		from, to := r.f.Data(off, end)
-		if from > off && !f(devices.Extent{Off: off, Len: from - off, Zero: true}) {
-			return nil
-		}
-		if to > from && !f(devices.Extent{Off: from, Len: to - from, Allocated: true}) {
-			return nil
-		}
-		off = to
-	}
-	return nil
+	return r.f.Extents(off, n, f)
 }

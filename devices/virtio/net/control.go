@@ -65,9 +65,9 @@ func (d *Device) answer(a *agreed, q *virtio.Queue, c *virtio.Chain) {
 	}
 	probe.Command(cmd)
 	e := probe.Decide(cmd)
-	if e.Delay > 0 && d.o.Clock != nil {
+	if e.Delay > 0 && d.delayed.Works() {
 		t := q.Detach(c)
-		d.delayed.after(e.Delay, func() {
+		d.delayed.After(e.Delay, func() {
 			if c := q.Attach(t); c != nil {
 				d.complete(a, q, c, k, cmd, e)
 			}
@@ -84,13 +84,7 @@ func (d *Device) complete(a *agreed, q *virtio.Queue, c *virtio.Chain, k ctrl, c
 		return
 	}
 	ack := byte(ackErr)
-	if e.FlipData != 0 && len(k.data) != 0 {
-		r := e.Seed
-		for range min(e.FlipData, uint64(8*len(k.data))) {
-			bit := next(&r) % uint64(8*len(k.data))
-			k.data[bit/8] ^= 1 << (bit % 8)
-		}
-	}
+	devices.Flip(k.data, 0, e.Flips(uint64(len(k.data))))
 	if e.ShortOn {
 		k.data = k.data[:min(max(e.Short, 0), int64(len(k.data)))]
 	}
@@ -110,27 +104,14 @@ func (d *Device) complete(a *agreed, q *virtio.Queue, c *virtio.Chain, k ctrl, c
 		q.Push(c, 0)
 		return
 	}
-	c.SetWritten(1)
-	var post posting
-	var h holdQueue
-	h.q = q
-	if e.Hold > 0 {
-		// Commands come one at a time: there is no later one to wait for.
-		e.Hold = 0
-	}
-	post.effect = e
-	if e.Duplicate {
-		twin := q.Again(c)
-		post.add([]*virtio.Chain{c, twin})
-	} else {
-		post.add([]*virtio.Chain{c})
-	}
 	name := "VIRTIO_NET_OK"
 	if ack != ackOK {
 		name = "VIRTIO_NET_ERR"
 	}
-	post.finished = []finished{{cmd, devices.Status{Code: uint32(ack), Name: name}}}
-	post.finish(q, &h)
+	// Commands come one at a time: there is no later one to wait for.
+	e.Hold = 0
+	q.Finish(c, 1, &e)
+	d.Function().Probe().Completion(cmd, devices.Status{Code: uint32(ack), Name: name})
 }
 
 func readControl(c *virtio.Chain) (ctrl, error) {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/internal/nic"
 	"dfemu/devices/virtio"
 )
 
@@ -44,11 +45,11 @@ type Device struct {
 	props   devices.NetworkProperties
 	offered uint64
 	pairs   []*pair
-	control worker
+	control nic.Worker
 	flows   flows
 
 	active  atomic.Pointer[agreed] // nil until DRIVER_OK
-	delayed delayLine
+	delayed nic.DelayLine
 
 	mu    sync.Mutex // guards what follows
 	state state
@@ -95,19 +96,17 @@ func New(o Options, back devices.Network) (*Device, error) {
 		queues = append(queues, o.QueueSize, o.QueueSize)
 	}
 	queues = append(queues, 64)
-	region := &lazyRegion{}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 1, Class: 0x020000, Features: d.offered, Queues: queues,
-		Region: region, Size: configSize,
+		Region: configRegion{d}, Registers: configRegisters, Size: configSize, FeatureNames: featureNames, Requires: requires, RequiresSection: "5.1.3.1",
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
-	region.r = devices.WatchRegion(d.Function().Probe(), configRegisters, configRegion{d})
 	d.Init(d)
 	for i := range o.Pairs {
 		d.pairs = append(d.pairs, newPair(d, i))
 	}
-	d.control.run = d.serveControl
-	d.delayed.init(d)
+	d.control.Run = d.serveControl
+	d.delayed.Init(o.Clock)
 	d.state.Link = true
 	d.state.reset(o.MAC)
 	d.publish()
@@ -235,10 +234,10 @@ func (d *Device) Kick(queue int) {
 	switch {
 	case a == nil:
 	case a.features&featureCtrlVQ != 0 && queue == d.controlQueue(a.features):
-		d.control.kick()
+		d.control.Kick()
 	case queue >= 2*d.o.Pairs:
 	case queue&1 != 0:
-		d.pairs[queue/2].tx.kick()
+		d.pairs[queue/2].tx.Kick()
 	default:
 		if d.pairs[queue/2].starved.Swap(false) {
 			d.ready()
@@ -251,14 +250,6 @@ func (d *Device) ready() {
 	for i := range d.props.Queues {
 		d.net.Ready(i)
 	}
-}
-
-// Pause implements devices.Pauser.
-func (d *Device) Pause() {
-	for _, p := range d.pairs {
-		p.settle()
-	}
-	d.Device.Pause()
 }
 
 // Resume implements devices.Pauser.
@@ -275,11 +266,11 @@ func (d *Device) Close() error {
 	// Nothing is taken from a queue after this, so the workers come to rest.
 	err := d.Device.Close()
 	d.active.Store(nil)
-	d.delayed.close()
+	d.delayed.Close()
 	for _, p := range d.pairs {
-		p.tx.close()
+		p.tx.Close()
 	}
-	d.control.close()
+	d.control.Close()
 	d.ready()
 	if e := d.net.Close(); err == nil {
 		err = e
@@ -289,8 +280,8 @@ func (d *Device) Close() error {
 
 // SetLink implements devices.Linked: the cable of the only port, 0.
 func (d *Device) SetLink(n int, up bool) error {
-	if n != 0 {
-		return fmt.Errorf("%s: no port %d: the only one is 0", d.o.Name, n)
+	if err := nic.OnlyPort(d.o.Name, n); err != nil {
+		return err
 	}
 	d.setLink(func(s *state) { s.Link = up })
 	return nil
@@ -310,11 +301,7 @@ func (d *Device) setLink(change func(*state)) {
 	if !changed {
 		return
 	}
-	if up {
-		d.Function().Probe().State("link up")
-	} else {
-		d.Function().Probe().State("link down")
-	}
+	nic.ReportLink(d.Function().Probe(), up)
 	d.ConfigChanged()
 }
 
@@ -329,6 +316,13 @@ func (d *Device) Announce() {
 	d.state.Announce = true
 	d.mu.Unlock()
 	d.ConfigChanged()
+}
+
+// Link tells whether the device has a link.
+func (d *Device) Link() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.up()
 }
 
 // MAC is the address that the driver uses now.

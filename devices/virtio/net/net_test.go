@@ -11,6 +11,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/devtest"
+	"dfemu/devices/internal/nic"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/virtiotest"
 )
@@ -52,7 +53,7 @@ func (w *wire) Send(q int, frames []devices.Frame) {
 		if w.discard {
 			break
 		}
-		w.sent = append(w.sent, copyFrame(&frames[i]))
+		w.sent = append(w.sent, nic.Copy(&frames[i]))
 		w.queues = append(w.queues, q)
 	}
 	select {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/internal/nic"
 	"dfemu/devices/virtio"
 )
 
@@ -15,7 +16,7 @@ type pair struct {
 	n   int
 	rxq *virtio.Queue
 	txq *virtio.Queue
-	tx  worker
+	tx  nic.Worker
 
 	// starved means that the back end waits for buffers.
 	starved atomic.Bool
@@ -24,40 +25,24 @@ type pair struct {
 	chains []*virtio.Chain
 	frames []devices.Frame
 	pieces [][]byte
-	txHeld holdQueue
 
 	rxMu   sync.Mutex // held while frames are stored
 	spare  []*virtio.Chain
 	filled []*virtio.Chain
-	rxHeld holdQueue
 	retry  *devices.Effect // decided about the frame that did not fit
 }
 
 func newPair(d *Device, n int) *pair {
 	p := &pair{d: d, n: n, rxq: d.Queue(2 * n), txq: d.Queue(2*n + 1)}
-	p.txHeld.q, p.rxHeld.q = p.txq, p.rxq
-	p.tx.run = p.serve
+	p.tx.Run = p.serve
 	return p
 }
 
-// settle posts completions that a fault put off, before the device is paused.
-func (p *pair) settle() {
-	p.txMu.Lock()
-	p.txHeld.release(true)
-	p.txMu.Unlock()
-	p.rxMu.Lock()
-	p.rxHeld.release(true)
-	p.rxMu.Unlock()
-}
-
-// forget drops them on reset. The queues are stopped, so nobody is at work.
+// forget drops what was decided, on reset. The queues are stopped, so nobody is at work.
 func (p *pair) forget() {
 	p.starved.Store(false)
-	p.txMu.Lock()
-	p.txHeld.held = nil
-	p.txMu.Unlock()
 	p.rxMu.Lock()
-	p.rxHeld.held, p.retry = nil, nil
+	p.retry = nil
 	p.rxMu.Unlock()
 }
 
@@ -110,7 +95,7 @@ func (p *pair) transmit(a *agreed) {
 	}
 	// The pieces are guest memory: do not keep it reachable longer than needed.
 	clear(p.frames)
-	post.finish(p.txq, &p.txHeld)
+	post.finish(p.txq)
 }
 
 // parse makes a frame of a chain. A frame that cannot be sent is reported and

@@ -49,26 +49,19 @@ func (b *posting) divert(i int, e devices.Effect) {
 }
 
 // finish gives the chains back.
-func (b *posting) finish(q *virtio.Queue, h *holdQueue) {
-	n := len(b.chains)
-	q.PushAll(b.chains, false)
+func (b *posting) finish(q *virtio.Queue) {
+	// What is held back waits for completions of this batch already.
 	for _, s := range b.special {
-		switch e := &s.effect; {
-		case e.Hang || e.Drop:
-			q.Detach(s.chain)
-		case e.Hold > 0:
-			h.held = append(h.held, held{q.Detach(s.chain), e.Hold + s.at})
-		default:
-			q.PushAll([]*virtio.Chain{s.chain}, e.LoseInterrupt)
-			if e.ExtraInterrupt {
-				q.Interrupt()
-			}
-			n++
+		if e := s.effect; e.Hold > 0 && !e.Hang && !e.Drop {
+			e.Hold += s.at
+			b.one(q, s.chain, e)
 		}
 	}
-	if len(h.held) != 0 {
-		h.count(n)
-		h.release(false)
+	q.PushAll(b.chains, false)
+	for _, s := range b.special {
+		if e := s.effect; e.Hold <= 0 || e.Hang || e.Drop {
+			b.one(q, s.chain, e)
+		}
 	}
 	b.chains, b.special = b.chains[:0], b.special[:0]
 	if len(b.finished) != 0 {
@@ -80,35 +73,9 @@ func (b *posting) finish(q *virtio.Queue, h *holdQueue) {
 	}
 }
 
-// holdQueue has the completions that a fault put off.
-type holdQueue struct {
-	q    *virtio.Queue
-	held []held
-}
-
-type held struct {
-	d     virtio.Detached
-	after int // completions that go first
-}
-
-func (h *holdQueue) count(n int) {
-	for i := range h.held {
-		h.held[i].after -= n
-	}
-}
-
-// release posts those that are due, or all.
-func (h *holdQueue) release(all bool) {
-	rest := h.held[:0]
-	for _, x := range h.held {
-		if x.after > 0 && !all {
-			rest = append(rest, x)
-			continue
-		}
-		if c := h.q.Attach(x.d); c != nil {
-			h.q.PushAll([]*virtio.Chain{c}, false)
-		}
-	}
-	clear(h.held[len(rest):])
-	h.held = rest
+// one gives back a chain whose completion is disturbed. That frames are duplicated has been
+// seen to.
+func (b *posting) one(q *virtio.Queue, c *virtio.Chain, e devices.Effect) {
+	e.Duplicate = false
+	q.Finish(c, c.Written(), &e)
 }

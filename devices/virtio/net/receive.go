@@ -69,11 +69,11 @@ func (p *pair) receive(a *agreed, frames []devices.Frame) int {
 			p.store(a, &post, f, size) // if there is room
 		}
 		if len(post.chains)+len(post.special) >= batchSize {
-			post.finish(p.rxq, &p.rxHeld)
+			post.finish(p.rxq)
 		}
 	}
 	p.settleSpare()
-	post.finish(p.rxq, &p.rxHeld)
+	post.finish(p.rxq)
 	p.filled = post.chains[:0]
 	return n
 }

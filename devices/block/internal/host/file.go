@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"dfemu/devices"
 )
 
 // Options says how a file is opened.
@@ -247,6 +249,22 @@ func (h *File) Data(off, end int64) (from, to int64) {
 		return off, end
 	}
 	return from, to
+}
+
+// Extents calls f for the holes and the data of [off, off+n) until it returns false; see
+// [devices.ExtentBlock].
+func (h *File) Extents(off, n int64, f func(devices.Extent) bool) error {
+	for end := off + n; off < end; {
+		from, to := h.Data(off, end)
+		if from > off && !f(devices.Extent{Off: off, Len: from - off, Zero: true}) {
+			return nil
+		}
+		if to > from && !f(devices.Extent{Off: from, Len: to - from, Allocated: true}) {
+			return nil
+		}
+		off = to
+	}
+	return nil
 }
 
 // Close unlocks and closes the file.

@@ -1,4 +1,4 @@
-package e1000e
+package nic
 
 import (
 	"sync"
@@ -6,10 +6,10 @@ import (
 	"dfemu/devices"
 )
 
-// A worker runs its function on a goroutine of its own, started by the first
-// kick, each time it was kicked. Kicks during a run make for one more run.
-type worker struct {
-	run func()
+// A Worker runs its function on a goroutine of its own, started by the first
+// Kick, each time it was kicked. Kicks during a run make for one more run.
+type Worker struct {
+	Run func() // set before the first Kick
 
 	mu      sync.Mutex
 	started bool
@@ -18,8 +18,8 @@ type worker struct {
 	wg      sync.WaitGroup
 }
 
-// kick has the function run. It never waits.
-func (w *worker) kick() {
+// Kick has the function run. It never waits.
+func (w *Worker) Kick() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -32,7 +32,7 @@ func (w *worker) kick() {
 		go func() {
 			defer w.wg.Done()
 			for range w.wake {
-				w.run()
+				w.Run()
 			}
 		}()
 	}
@@ -42,8 +42,8 @@ func (w *worker) kick() {
 	}
 }
 
-// close waits for a run under way and ends the goroutine.
-func (w *worker) close() {
+// Close waits for a run under way and ends the goroutine.
+func (w *Worker) Close() {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
@@ -55,8 +55,8 @@ func (w *worker) close() {
 	w.wg.Wait()
 }
 
-// delayLine has the packets that a fault delays.
-type delayLine struct {
+// DelayLine has what a fault delays. Init comes before any other method.
+type DelayLine struct {
 	clock  devices.Clock
 	mu     sync.Mutex
 	closed bool
@@ -66,13 +66,17 @@ type delayLine struct {
 
 type late struct{ t devices.Timer }
 
-func (l *delayLine) init(c devices.Clock) {
+// Init sets the clock, which may be nil if nothing is ever delayed.
+func (l *DelayLine) Init(c devices.Clock) {
 	l.clock = c
 	l.timers = map[*late]struct{}{}
 }
 
-// after has f called ns nanoseconds from now, unless the device is closed before.
-func (l *delayLine) after(ns int64, f func()) {
+// Works tells whether there is a clock to delay by.
+func (l *DelayLine) Works() bool { return l.clock != nil }
+
+// After has f called ns nanoseconds from now, unless the line is closed before.
+func (l *DelayLine) After(ns int64, f func()) {
 	x := &late{}
 	x.t = l.clock.NewTimer(func() {
 		l.mu.Lock()
@@ -95,7 +99,8 @@ func (l *delayLine) after(ns int64, f func()) {
 	}
 }
 
-func (l *delayLine) close() {
+// Close drops what has not been called, and waits for what is being called.
+func (l *DelayLine) Close() {
 	l.mu.Lock()
 	l.closed = true
 	for x := range l.timers {
