@@ -42,7 +42,15 @@ type Config struct {
 	// starts the machine; with one it is refused.
 	Firmware string
 
-	Disks []Disk
+	// Adapters are SATA adapters besides those that Disks need.
+	Adapters []Adapter
+	Disks    []Disk
+	// Shares are folders of the host for the guest.
+	Shares []Share
+	// Vsock connects programs of guest and host; nil means that nothing does.
+	Vsock *Vsock
+	// Balloon adds a memory balloon: see Control.Balloon.
+	Balloon bool
 	// NICs are the network devices.
 	NICs []network.Options
 	// Hubs are those that NICs of this process share; nil: the machine's own.
@@ -58,6 +66,8 @@ type Config struct {
 	Debug io.Writer
 	// Entropy is the source of the guest's virtio-rng; nil means the host's.
 	Entropy io.Reader
+	// RNGs are further sources.
+	RNGs []RNG
 
 	// NoReboot makes a reset or a triple fault end the run.
 	NoReboot bool
@@ -94,6 +104,9 @@ type Disk struct {
 type Serial struct {
 	In  io.Reader
 	Out io.Writer
+	// Spec says what In and Out are to be, in the words of the command line, which opens them; the machine does not
+	// look at it.
+	Spec string
 }
 
 // check fills in defaults and refuses what cannot be.

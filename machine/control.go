@@ -6,11 +6,8 @@ import (
 	"sync"
 
 	"dfemu/devices"
-	"dfemu/devices/ahci"
-	"dfemu/devices/ahci/atapi"
 	"dfemu/devices/block"
 	"dfemu/devices/network"
-	"dfemu/devices/nvme"
 	"dfemu/devices/pci"
 	"dfemu/devices/watch"
 )
@@ -25,7 +22,6 @@ type Control struct {
 	mu sync.Mutex
 	// hot are the devices behind root ports, by unit name.
 	hot map[string]*hotDevice
-	n   int // hot devices made
 }
 
 // hotDevice is a device in a slot.
@@ -51,6 +47,12 @@ func (m *Machine) Paused() bool {
 	return m.paused > 0
 }
 
+// Pause is [Machine.Pause], and Resume [Machine.Resume].
+func (c *Control) Pause() { c.m.Pause() }
+
+// Resume undoes one Pause.
+func (c *Control) Resume() { c.m.Resume() }
+
 // freePort returns an empty slot.
 func (c *Control) freePort() (*pci.RootPort, error) {
 	for _, p := range c.m.pc.slots {
@@ -65,69 +67,59 @@ func (c *Control) freePort() (*pci.RootPort, error) {
 	return nil, fmt.Errorf("all %d hot-plug slots are in use", len(c.m.pc.slots))
 }
 
-// PlugDisk adds a drive: an NVMe controller in a free slot, or a disk at a free port of an AHCI adapter. It returns
-// the unit name.
+// PlugDisk adds a drive: an NVMe controller or a virtio-blk device in a free slot, or a disk at a free port of an AHCI
+// adapter. It returns the unit name.
 func (c *Control) PlugDisk(d Disk) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	store, err := c.m.pc.open(&d)
+	p := c.m.pc
+	store, err := p.open(&d)
 	if err != nil {
 		return "", &FileError{"disk", d.File, err}
 	}
-	known := func() error { // what no device has taken is a mistake
-		if err := d.Store.Unknown(); err != nil {
-			return errors.Join(err, store.Close())
-		}
-		return nil
-	}
 	switch d.If {
 	case "ahci":
-		a, n := c.m.pc.freeATA()
-		if a == nil {
-			return "", errors.Join(errors.New("no AHCI adapter with a free port: start the machine with one"), store.Close())
-		}
-		name := fmt.Sprintf("%s.%d", a.Name(), n)
-		v, err := c.m.pc.ataDrive(name, &d, store)
-		if err != nil {
-			return "", err
-		}
-		return name, a.Attach(n, v)
+		return p.plugATA(&d, store)
 	case "nvme":
-		if err := known(); err != nil {
-			return "", err
+		n, err := newHotNVMe(&d, store)
+		if err != nil {
+			return "", errors.Join(err, store.Close())
 		}
-		name := fmt.Sprintf("nvme-hot%d", c.n)
-		dev, err := nvme.New(nvme.Options{
-			Name: name, Clock: c.m.clock, InSlot: true,
-			Sub: nvme.SubsystemOptions{Serial: d.Serial, Namespaces: []nvme.NamespaceOptions{{Store: store, BlockSize: d.Store.Logical}}},
-		})
+		dev, err := n.make(p, true)
 		if err != nil {
 			return "", err
 		}
-		return name, c.plug(dev)
+		return dev.Name(), c.plug(dev)
+	case "scsi":
+		return p.plugSCSI(&d, store)
+	case "virtio":
+		dev, err := p.virtioBlk(&d, store, true)
+		if err != nil {
+			return "", err
+		}
+		return dev.Name(), c.plug(dev)
 	}
-	return "", errors.Join(fmt.Errorf("if=%s: drives that can be added are ahci and nvme", d.If), store.Close())
+	return "", errors.Join(fmt.Errorf("if=%s: drives that can be added are ahci, nvme, scsi and virtio", d.If), store.Close())
+}
+
+// newHotNVMe describes a controller with one disk.
+func newHotNVMe(d *Disk, store devices.Block) (*nvmeDrive, error) {
+	s := settings{o: &d.Store}
+	if ctrl := s.text("ctrl"); ctrl != "" {
+		return nil, fmt.Errorf("ctrl=%s: a controller that is added has one disk", ctrl)
+	}
+	n := &nvmeDrive{}
+	n.take(&s, d)
+	return n, n.attach(&s, d, store)
 }
 
 // PlugNIC adds a network device in a free slot and returns the unit name.
 func (c *Control) PlugNIC(o network.Options) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o.MAC == ([6]byte{}) {
-		o.MAC = [6]byte{0x52, 0x54, 0x00, 0x12, 0x35, byte(c.n)}
-	}
-	p := c.m.pc
-	hubs := c.m.cfg.Hubs
-	if hubs == nil {
-		hubs = &p.hubs
-	}
-	back, err := network.Open(o, network.Env{Clock: c.m.clock, Hubs: hubs, Warn: func(err error) { c.m.cfg.Logf("network: %v", err) }})
+	dev, err := c.m.pc.openNIC(o, true)
 	if err != nil {
 		return "", err
-	}
-	dev, err := p.nic(100+c.n, &o, back, true)
-	if err != nil {
-		return "", errors.Join(err, back.Close())
 	}
 	return dev.Name(), c.plug(dev)
 }
@@ -142,12 +134,15 @@ func (c *Control) plug(d function) error {
 		err = port.Plug(d.Function())
 	}
 	if err != nil {
+		if w := c.m.pc.watching.w; w != nil {
+			w.Detach(d.Name())
+		}
+		c.m.pc.removeUnit(d.Name())
 		if cl, ok := d.(devices.Closer); ok {
 			err = errors.Join(err, cl.Close())
 		}
 		return err
 	}
-	c.n++
 	c.hot[d.Name()] = &hotDevice{d, port}
 	c.m.pc.addHot(d)
 	return nil
@@ -163,10 +158,11 @@ func (c *Control) Unplug(name string, surprise bool) error {
 		if err != nil {
 			return err
 		}
-		if cl, ok := v.(devices.Closer); ok {
-			return cl.Close()
-		}
-		return nil
+		c.m.pc.removeUnit(name)
+		return v.Close()
+	}
+	if found, err := c.m.pc.unplugSCSI(name); found {
+		return err
 	}
 	h := c.hot[name]
 	if h == nil {
@@ -193,6 +189,7 @@ func (c *Control) remove(name string) {
 	}
 	delete(c.hot, name)
 	c.m.pc.removeHot(h.function)
+	c.m.pc.removeUnit(name)
 	if w := c.m.pc.watching.w; w != nil {
 		w.Detach(name)
 	}
@@ -203,48 +200,70 @@ func (c *Control) remove(name string) {
 	}
 }
 
-// Eject opens the tray of an optical drive; Insert puts a medium in.
+// Eject opens the tray of an optical drive and takes the medium out, whatever the guest does with it.
 func (c *Control) Eject(name string) error {
-	v, err := c.optical(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, err := c.optical(name)
 	if err != nil {
 		return err
 	}
-	store, err := v.Eject(true)
-	if err != nil || store == nil {
+	store, err := d.optical.Eject(true)
+	if err != nil {
 		return err
+	}
+	c.m.pc.mu.Lock()
+	d.store = nil
+	c.m.pc.mu.Unlock()
+	if store == nil {
+		return nil
 	}
 	return store.Close()
 }
 
 // Insert puts the image file into an optical drive.
 func (c *Control) Insert(name, file string) error {
-	v, err := c.optical(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, err := c.optical(name)
 	if err != nil {
 		return err
 	}
-	store, err := block.Open(block.Options{File: file, ReadOnly: true}, c.m.clock)
+	o := block.Options{File: file, ReadOnly: true}
+	store, err := block.Open(o, c.m.clock)
 	if err != nil {
 		return err
 	}
-	if err := v.Insert(store); err != nil {
+	if err := d.optical.Insert(store); err != nil {
 		return errors.Join(err, store.Close())
 	}
+	c.m.pc.mu.Lock()
+	d.store, d.disk.File, d.disk.Store = store, file, o
+	c.m.pc.mu.Unlock()
 	return nil
 }
 
-func (c *Control) optical(name string) (*atapi.Drive, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, v := range c.m.pc.opticals {
-		if v.Name() == name {
-			return v, nil
+// optical finds an optical drive.
+func (c *Control) optical(name string) (*drive, error) {
+	c.m.pc.mu.Lock()
+	defer c.m.pc.mu.Unlock()
+	for _, d := range c.m.pc.drives {
+		switch {
+		case d.name != name:
+		case d.optical == nil:
+			return nil, fmt.Errorf("%s: its medium cannot be removed", name)
+		default:
+			return d, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: %w with a medium to change", name, ErrNoDevice)
+	return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
 }
 
-// SetLink plugs or pulls the cable of a network device.
+// SetLink plugs or pulls the cable of a network device, or that of a drive at an AHCI adapter.
 func (c *Control) SetLink(name string, up bool) error {
+	if a, n, ok := c.m.pc.findATA(name); ok {
+		return a.SetLink(n, up)
+	}
 	for _, d := range c.Devices() {
 		if l, ok := d.(devices.Linked); ok && d.Name() == name {
 			return l.SetLink(0, up)
@@ -253,10 +272,10 @@ func (c *Control) SetLink(name string, up bool) error {
 	return fmt.Errorf("%s: %w with a link", name, ErrNoDevice)
 }
 
-// PowerLoss pulls the plug: devices and stores lose what a real one could lose, and the run ends.
+// PowerLoss pulls the plug: devices and stores lose what a real one could lose, and the run ends. The machine stands still
+// from then on, so that nothing is written after the loss.
 func (c *Control) PowerLoss() error {
 	c.m.Pause()
-	defer c.m.Resume()
 	var err error
 	for _, d := range c.Devices() {
 		if l, ok := d.(devices.PowerLoser); ok {
@@ -302,30 +321,6 @@ func (c *Control) Faults() *watch.Faults {
 		return w.Faults
 	}
 	return nil
-}
-
-// freeATA returns an adapter and a port of it without a drive.
-func (p *pc) freeATA() (*ahci.Device, int) {
-	for _, a := range p.adapters {
-		for n := range ahciPorts {
-			if a.Drive(n) == nil {
-				return a, n
-			}
-		}
-	}
-	return nil, 0
-}
-
-// findATA finds a drive by its unit name.
-func (p *pc) findATA(name string) (*ahci.Device, int, bool) {
-	for _, a := range p.adapters {
-		for n := range ahciPorts {
-			if fmt.Sprintf("%s.%d", a.Name(), n) == name && a.Drive(n) != nil {
-				return a, n, true
-			}
-		}
-	}
-	return nil, 0, false
 }
 
 func (p *pc) devices() []devices.Device {

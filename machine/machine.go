@@ -35,6 +35,8 @@ type Machine struct {
 	idle    int    // vCPU goroutines standing still
 	running int    // vCPU goroutines alive
 	down    []bool // processors that have shut down
+
+	halting sync.WaitGroup // reports of a halt that are being made
 }
 
 // event is something that the coordinator in Run decides about.
@@ -55,6 +57,7 @@ const (
 	evTripleFault
 	evFailed
 	evStop
+	evBreach
 )
 
 // New puts a machine together, ready to Run. The caller closes it.
@@ -101,6 +104,7 @@ func (m *Machine) Run(ctx context.Context) (Outcome, error) {
 	m.cond.Broadcast()
 	m.mu.Unlock()
 	m.clock.stop()
+	m.pc.hurry()
 	m.kickAll()
 	m.mu.Lock()
 	for m.running > 0 {
@@ -132,6 +136,8 @@ func (m *Machine) coordinate(ctx context.Context) (Outcome, error) {
 				return Outcome{}, e.err
 			case evStop:
 				return Outcome{Cause: Stopped}, nil
+			case evBreach:
+				return Outcome{Cause: Breach, Detail: e.detail}, nil
 			case evReset, evTripleFault:
 				if p := m.pc.panicMessage(); p != "" {
 					panicked = p
@@ -196,6 +202,8 @@ func (m *Machine) Pause() {
 	m.paused++
 	m.mu.Unlock()
 	m.clock.stop()
+	// A processor may be resetting a device, which waits for requests, which wait for their time.
+	m.pc.hurry()
 	m.kickAll()
 	m.mu.Lock()
 	for m.idle < m.running {
@@ -245,6 +253,7 @@ func (m *Machine) reset() error {
 // Close releases what the machine holds of the host. It must not be running.
 func (m *Machine) Close() error {
 	var err error
+	m.halting.Wait()
 	if m.pc != nil {
 		err = m.pc.close()
 	}

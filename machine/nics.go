@@ -14,26 +14,18 @@ import (
 // NICModels returns the values of network.Options.Model, the default first.
 func NICModels() []string { return []string{"virtio", "e1000e"} }
 
+// function is a device that is a PCI function.
+type function interface {
+	devices.Device
+	Function() *pci.Function
+}
+
 // nics makes the network devices.
 func (p *pc) nics() error {
-	for i := range p.m.cfg.NICs {
-		o := p.m.cfg.NICs[i]
-		if o.MAC == ([6]byte{}) {
-			o.MAC = [6]byte{0x52, 0x54, 0x00, 0x12, 0x34, byte(0x56 + i)}
-		}
-		hubs := p.m.cfg.Hubs
-		if hubs == nil {
-			hubs = &p.hubs
-		}
-		back, err := network.Open(o, network.Env{
-			Clock: p.m.clock, Hubs: hubs, Warn: func(err error) { p.m.cfg.Logf("network: %v", err) },
-		})
+	for _, o := range p.m.cfg.NICs {
+		dev, err := p.openNIC(o, false)
 		if err != nil {
 			return fmt.Errorf("--nic %s: %w", o.Kind, err)
-		}
-		dev, err := p.nic(i, &o, back, false)
-		if err != nil {
-			return errors.Join(fmt.Errorf("--nic %s: %w", o.Kind, err), back.Close())
 		}
 		p.add(dev)
 		if err := p.plug(dev.Function()); err != nil {
@@ -43,23 +35,60 @@ func (p *pc) nics() error {
 	return nil
 }
 
-// function is a device that is a PCI function.
-type function interface {
-	devices.Device
-	Function() *pci.Function
+// openNIC opens a back end and makes the device in front of it, which owns it then.
+func (p *pc) openNIC(o network.Options, slot bool) (function, error) {
+	kind := map[string]string{"": "virtio-net", "virtio": "virtio-net", "e1000e": "e1000e"}[o.Model]
+	if kind == "" {
+		return nil, fmt.Errorf("model=%s: must be virtio or e1000e", o.Model)
+	}
+	name, err := p.unit(kind, o.ID)
+	if err != nil {
+		return nil, err
+	}
+	if o.MAC == ([6]byte{}) {
+		o.MAC = network.DefaultMAC(o.Kind, p.nextNIC())
+	}
+	hubs := p.m.cfg.Hubs
+	if hubs == nil {
+		hubs = &p.hubs
+	}
+	back, err := network.Open(o, network.Env{
+		Clock: p.m.clock, Hubs: hubs, Warn: func(err error) { p.m.cfg.Logf("network: %v", err) },
+	})
+	if err != nil {
+		p.removeUnit(name)
+		return nil, err
+	}
+	dev, err := p.nic(kind, name, &o, back, slot)
+	if err != nil {
+		p.removeUnit(name)
+		return nil, errors.Join(err, back.Close())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.nicKinds == nil {
+		p.nicKinds = map[string][2]string{}
+	}
+	p.nicKinds[name] = [2]string{kind, o.Kind}
+	return dev, nil
 }
 
-// nic makes device number i on a back end, which is the device's then.
-func (p *pc) nic(i int, o *network.Options, back devices.Network, slot bool) (function, error) {
-	switch o.Model {
-	case "", "virtio":
-		pairs := o.Queues
-		if pairs == 0 {
-			pairs = min(p.m.cfg.CPUs, 8)
-		}
-		return net.New(net.Options{Name: fmt.Sprintf("virtio-net%d", i), MAC: o.MAC, Pairs: pairs, MTU: o.MTU, Clock: p.m.clock, InSlot: slot}, back)
-	case "e1000e":
-		return e1000e.New(e1000e.Options{Name: fmt.Sprintf("e1000e%d", i), MAC: o.MAC, Clock: p.m.clock, InSlot: slot}, back)
+// nextNIC counts network devices, those included that are gone: a new one does not get the address of another.
+func (p *pc) nextNIC() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nicCount++
+	return p.nicCount - 1
+}
+
+// nic makes a device on a back end, which is the device's if there is no error.
+func (p *pc) nic(kind, name string, o *network.Options, back devices.Network, slot bool) (function, error) {
+	if kind == "e1000e" {
+		return e1000e.New(e1000e.Options{Name: name, MAC: o.MAC, Clock: p.m.clock, InSlot: slot}, back)
 	}
-	return nil, fmt.Errorf("model=%s: must be virtio or e1000e", o.Model)
+	pairs := o.Queues
+	if pairs == 0 {
+		pairs = min(p.m.cfg.CPUs, 8)
+	}
+	return net.New(net.Options{Name: name, MAC: o.MAC, Pairs: pairs, MTU: o.MTU, Clock: p.m.clock, InSlot: slot, Broken: p.broken}, back)
 }

@@ -14,11 +14,12 @@ const (
 	Rebooted                 // the guest asked for a reset and no restart was wanted
 	TimedOut                 // the time given to Run was over
 	Stopped                  // the user stopped the machine
+	Breach                   // a driver broke a specification, and Watch.Stopped was set
 )
 
 // String names the cause.
 func (c Cause) String() string {
-	names := [...]string{"powered off", "guest exit code", "guest panic", "triple fault", "guest reset", "timed out", "stopped"}
+	names := [...]string{"powered off", "guest exit code", "guest panic", "triple fault", "guest reset", "timed out", "stopped", "breach of a specification"}
 	if int(c) < len(names) {
 		return names[c]
 	}
@@ -30,6 +31,6 @@ type Outcome struct {
 	Cause Cause
 	// Code is the guest's exit status for GuestExit.
 	Code int
-	// Detail says more where there is more: the panic message.
+	// Detail says more where there is more: the panic message, the breach.
 	Detail string
 }

@@ -8,8 +8,6 @@ import (
 
 	"dfemu/cpu"
 	"dfemu/devices"
-	"dfemu/devices/ahci"
-	"dfemu/devices/ahci/atapi"
 	"dfemu/devices/chipset/debugport"
 	"dfemu/devices/chipset/dma8237"
 	"dfemu/devices/chipset/fwcfg"
@@ -26,7 +24,6 @@ import (
 	"dfemu/devices/network"
 	"dfemu/devices/pci"
 	"dfemu/devices/virtio/console"
-	"dfemu/devices/virtio/rng"
 	"dfemu/firmware/e820"
 )
 
@@ -83,16 +80,23 @@ type pc struct {
 	hubs     network.Hubs // without Config.Hubs
 	watching watching
 
-	adapters []*ahci.Device
-	opticals []*atapi.Drive
+	adapters []adapter
 
-	mu  sync.Mutex       // guards all once the machine runs
-	all []devices.Device // in the order of reset
+	mu       sync.Mutex           // guards what follows once the machine runs
+	all      []devices.Device     // in the order of reset
+	names    map[string]bool      // see unit
+	drives   []*drive             //
+	nicKinds map[string][2]string // model and kind of back end of network devices
+	nicCount int
+
+	pausing sync.Mutex // held while devices are paused or resumed
+	pauses  int        // reasons to be paused
 	// described: fw_cfg has been filled.
 	described bool
 	pmUnmap   func()
 	watches   []*panicWatch
 	inputs    []*input
+	files     []io.Closer // open until the machine is closed
 }
 
 // comPorts are base and interrupt of COM1 to COM4.
@@ -151,6 +155,9 @@ func (m *Machine) build() error {
 	if err := p.consoles(); err != nil {
 		return err
 	}
+	if err := p.extras(); err != nil {
+		return err
+	}
 	p.startWatching()
 	return m.powerOn()
 }
@@ -165,7 +172,11 @@ func (p *pc) EOI(vector uint8) { p.ioapic.EOI(vector) }
 func (p *pc) SendMSI(addr uint64, data uint32) { p.m.acc.SendMSI(addr, data) }
 
 // add enters a device into the list of those that are reset.
-func (p *pc) add(d devices.Device) { p.all = append(p.all, d) }
+func (p *pc) add(d devices.Device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, d)
+}
 
 // mapPorts and mapMMIO map regions that stay where they are.
 func (p *pc) mapPorts(name string, base, size uint64, r devices.Region) error {
@@ -294,7 +305,7 @@ func (p *pc) watch(out io.Writer) io.Writer {
 // consoles makes the virtio consoles.
 func (p *pc) consoles() error {
 	for i, end := range p.m.cfg.Consoles {
-		c := console.New(console.Options{Name: fmt.Sprintf("virtio-console%d", i), Out: p.watch(end.Out)})
+		c := console.New(console.Options{Name: fmt.Sprintf("virtio-console%d", i), Out: p.watch(end.Out), Broken: p.broken})
 		p.add(c)
 		if err := p.plug(c.Function()); err != nil {
 			return err
@@ -350,9 +361,7 @@ func (p *pc) pci() error {
 		}
 		p.slots = append(p.slots, s)
 	}
-	r := rng.New(rng.Options{Name: "virtio-rng0", Source: m.cfg.Entropy})
-	p.add(r)
-	return p.plug(r.Function())
+	return p.rngs()
 }
 
 // plug puts a function into the next free device of bus 0.
@@ -419,8 +428,17 @@ func (p *pc) reset() {
 	p.host.Reset()
 }
 
-// pause stops what devices do by themselves, resume lets them go on.
+// hurry has the stores make nobody wait for time to pass, which stands still: requests in progress end.
+func (p *pc) hurry() { p.stores(devices.Pauser.Pause) }
+
+// pause stops what devices do by themselves, resume lets them go on. Calls nest.
 func (p *pc) pause() {
+	p.pausing.Lock()
+	defer p.pausing.Unlock()
+	if p.pauses++; p.pauses > 1 {
+		return
+	}
+	p.hurry()
 	for _, d := range p.devices() {
 		if d, ok := d.(devices.Pauser); ok {
 			d.Pause()
@@ -429,6 +447,12 @@ func (p *pc) pause() {
 }
 
 func (p *pc) resume() {
+	p.pausing.Lock()
+	defer p.pausing.Unlock()
+	if p.pauses--; p.pauses > 0 {
+		return
+	}
+	p.stores(devices.Pauser.Resume)
 	for _, d := range p.devices() {
 		if d, ok := d.(devices.Pauser); ok {
 			d.Resume()
@@ -442,10 +466,19 @@ func (p *pc) close() error {
 	for _, in := range p.inputs {
 		in.close()
 	}
+	p.hurry() // the clock has stopped
+	for i := range p.nvmes {
+		if n := &p.nvmes[i]; !n.made {
+			err = errors.Join(err, n.close())
+		}
+	}
 	for _, d := range p.devices() {
 		if c, ok := d.(io.Closer); ok {
 			err = errors.Join(err, c.Close())
 		}
+	}
+	for _, f := range p.files {
+		err = errors.Join(err, f.Close())
 	}
 	return err
 }

@@ -13,6 +13,10 @@ type Watch struct {
 	Trace  *watch.Trace
 	Strict *watch.Strict
 	Faults *watch.Faults
+	// Stopped, if not nil, has the first breach that Strict sees halt the machine, behind the instruction that
+	// accessed the device if it was an access, and is given a report of where that was: processors, the
+	// device's registers, the queue concerned. Then the run ends.
+	Stopped func(report string)
 	// Symbol names an address of the guest, if symbols are known. It may be nil.
 	Symbol func(rip uint64) string
 }
@@ -32,6 +36,9 @@ func (p *pc) startWatching() {
 		return
 	}
 	t := &p.watching
+	if o.Strict != nil && o.Stopped != nil {
+		o.Strict.Stop = p.halt
+	}
 	t.w = watch.New(watch.Options{
 		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now,
 		Place: func() watch.Place {

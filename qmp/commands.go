@@ -27,9 +27,12 @@ type Target interface {
 	NICs() []NIC
 	Functions() []Function
 
-	// Plug adds a device, described as on the command line; Unplug asks the guest to
+	// PowerLoss pulls the plug.
+	PowerLoss() error
+
+	// Plug adds a device, described as on the command line, and returns its unit name; Unplug asks the guest to
 	// release one, or takes it away without asking.
-	Plug(kind string, options map[string]string) error
+	Plug(kind string, options map[string]string) (unit string, err error)
 	Unplug(name string, surprise bool) error
 	// Eject removes the medium of a drive, Insert puts one in.
 	Eject(name string) error
@@ -46,12 +49,14 @@ type Target interface {
 
 // Block describes a drive.
 type Block struct {
-	Device   string // unit name
+	Device   string // name of the drive
+	Unit     string // name of what is unplugged with it
 	File     string
 	Format   string
 	Size     int64 // bytes
 	ReadOnly bool
-	Medium   bool // there is one, or the drive has none to remove
+	// Removable: the medium can be taken out; Locked: the guest does not let it go; Medium: there is one.
+	Removable, Locked, Medium bool
 }
 
 // NIC describes a network device.
@@ -125,8 +130,12 @@ func table() map[string]command {
 		"set_link":               setLink,
 		"x-fault-add":            faultAdd,
 		"x-fault-remove":         faultRemove,
+		"x-power-loss":           func(s *Server, _ json.RawMessage) (any, error) { return nil, s.t.PowerLoss() },
 		"x-fault-list":           func(s *Server, _ json.RawMessage) (any, error) { return append([]Fault{}, s.t.Faults()...), nil },
 		"screendump":             screendump,
+		"balloon":                balloon,
+		"query-balloon":          queryBalloon,
+		"x-query-balloon-stats":  queryBalloonStats,
 	}
 }
 
@@ -161,7 +170,7 @@ func queryCPUs(s *Server, _ json.RawMessage) (any, error) {
 func queryBlock(s *Server, _ json.RawMessage) (any, error) {
 	l := []map[string]any{}
 	for _, b := range s.t.Blocks() {
-		e := map[string]any{"device": b.Device, "qdev": b.Device, "type": "unknown", "removable": !b.Medium, "locked": false}
+		e := map[string]any{"device": b.Device, "qdev": b.Unit, "type": "unknown", "removable": b.Removable, "locked": b.Locked}
 		if b.Medium {
 			e["inserted"] = map[string]any{
 				"file": b.File, "drv": b.Format, "ro": b.ReadOnly, "encrypted": false,
@@ -228,7 +237,11 @@ func deviceAdd(s *Server, args json.RawMessage) (any, error) {
 		return nil, &Error{GenericError, "Parameter 'driver' is missing"}
 	}
 	delete(o, "driver")
-	return nil, s.t.Plug(kind, o)
+	unit, err := s.t.Plug(kind, o)
+	if err != nil || unit == "" {
+		return nil, err
+	}
+	return map[string]string{"x-unit": unit}, nil
 }
 
 func deviceDel(s *Server, args json.RawMessage) (any, error) {

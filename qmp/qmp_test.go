@@ -29,16 +29,17 @@ func (f *fake) Quit()         { f.note("quit") }
 func (f *fake) CPUs() int     { return 2 }
 func (f *fake) Name() string  { return "m" }
 func (f *fake) Blocks() []Block {
-	return []Block{{Device: "nvme0", File: "d.img", Format: "raw", Size: 4096, Medium: true}, {Device: "cd0"}}
+	return []Block{{Device: "nvme0n1", Unit: "nvme0", File: "d.img", Format: "raw", Size: 4096, Medium: true}, {Device: "cd0", Removable: true}}
 }
 func (f *fake) NICs() []NIC { return []NIC{{Name: "net0", Model: "virtio", Link: true}} }
 func (f *fake) Functions() []Function {
 	return []Function{{Bus: 1, Slot: 2, Vendor: 0x8086, Device: 1, Class: 0x010802, Name: "nvme0"}}
 }
-func (f *fake) Plug(kind string, o map[string]string) error {
+func (f *fake) Plug(kind string, o map[string]string) (string, error) {
 	f.note("plug %s %v", kind, o)
-	return nil
+	return o["id"], nil
 }
+func (f *fake) PowerLoss() error { f.note("power loss"); return nil }
 func (f *fake) Unplug(name string, surprise bool) error {
 	if name != "nvme0" {
 		return &Error{DeviceNotFound, "Device '" + name + "' not found"}
@@ -97,11 +98,13 @@ func TestCommands(t *testing.T) {
 		{"query-commands", nil, `"name":"x-fault-add"`, ""},
 		{"query-cpus-fast", nil, `"cpu-index":1`, ""},
 		{"query-block", nil, `"virtual-size":4096`, ""},
+		{"query-block", nil, `"qdev":"nvme0"`, ""},
+		{"query-block", nil, `"device":"cd0","locked":false,"qdev":"","removable":true`, ""},
 		{"query-pci", nil, `"vendor":32902`, ""},
 		{"x-query-net", nil, `"link":true`, ""},
 		{"system_reset", nil, "{}", "reset"},
 		{"system_powerdown", nil, "{}", "power"},
-		{"device_add", map[string]any{"driver": "nvme", "id": "nvme1", "file": "x", "port": 2}, "{}", "plug nvme map[file:x id:nvme1 port:2]"},
+		{"device_add", map[string]any{"driver": "nvme", "id": "nvme1", "file": "x", "port": 2}, `{"x-unit":"nvme1"}`, "plug nvme map[file:x id:nvme1 port:2]"},
 		{"device_add", map[string]any{"id": "x"}, "'driver' is missing", ""},
 		{"device_del", map[string]any{"id": "nvme0", "x-surprise": true}, "{}", "unplug nvme0 true"},
 		{"device_del", map[string]any{"id": "none"}, "not found", ""},
@@ -115,6 +118,7 @@ func TestCommands(t *testing.T) {
 		{"x-fault-list", nil, `"applied":1`, ""},
 		{"screendump", map[string]any{"x-port": 1}, "port 1", ""},
 		{"human-monitor-command", nil, "has not been found", ""},
+		{"x-power-loss", nil, "{}", "power loss"},
 		{"quit", nil, "{}", "quit"},
 	} {
 		f.log = nil

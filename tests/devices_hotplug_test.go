@@ -43,6 +43,14 @@ check nvme-pulled-io-ended waitfor test -e /tmp/over
 check nvme-pulled-gone waitfor test ! -b /dev/nvme0n1
 sleep 3
 
+ask plug vblk
+check vblk-came waitfor test -b /dev/vda
+check vblk-verify verify /dev/vda 1M
+ask unplug vblk
+check vblk-gone waitfor test ! -b /dev/vda
+ask gone vblk
+sleep 3
+
 ask plug e1000e
 check e1000e-came waitfor test -e /sys/class/net/eth0
 ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
@@ -76,6 +84,8 @@ func TestDevicesHotPlug(t *testing.T) {
 		what, kind := words[0], words[1]
 		var err error
 		switch {
+		case what == "plug" && kind == "vblk":
+			names[kind], err = c.PlugDisk(disk(t, "mem:4M,if=virtio,serial=HOT"))
 		case what == "plug" && (kind == "ahci" || kind == "nvme"):
 			names[kind], err = c.PlugDisk(disk(t, "mem:4M,if="+kind+",serial=HOT"))
 		case what == "plug":
@@ -92,6 +102,43 @@ func TestDevicesHotPlug(t *testing.T) {
 			err = c.Unplug(names[kind], what == "pull")
 		}
 		return err
+	})
+}
+
+// slowScript keeps requests waiting at slow disks.
+const slowScript = `
+waitfor test -b /dev/vda; waitfor test -b /dev/sda; waitfor test -b /dev/nvme0n1
+for d in vda sda nvme0n1; do
+	(i=0; while [ $i -lt 16 ]; do dd if=/dev/$d of=/dev/null bs=4096 skip=$i count=1 iflag=direct 2>/dev/null & i=$((i+1)); done; wait) &
+done
+sleep 1
+ask pause
+check vda-works dd if=/dev/vda of=/dev/null bs=512 count=1 iflag=direct
+check sda-works dd if=/dev/sda of=/dev/null bs=512 count=1 iflag=direct
+check nvme-works dd if=/dev/nvme0n1 of=/dev/null bs=512 count=1 iflag=direct
+ask pause
+`
+
+// TestDevicesPauseSlowDisks pauses a machine whose disks have requests that would take many seconds, also while the guest shuts
+// down with them.
+func TestDevicesPauseSlowDisks(t *testing.T) {
+	g := guest{
+		script: slowScript,
+		Config: machine.Config{Disks: []machine.Disk{
+			disk(t, "mem:4M,if=virtio,iops=5"), disk(t, "mem:4M,if=ahci,iops=5"), disk(t, "mem:4M,if=nvme,iops=10,latency=200ms"),
+		}},
+	}
+	g.runAsking(t, func(c *machine.Control, words []string) error {
+		begin := time.Now()
+		c.Pause()
+		c.Pause() // as somebody else might
+		took := time.Since(begin)
+		c.Resume()
+		c.Resume()
+		if took > 2*time.Second {
+			return fmt.Errorf("it took %v", took)
+		}
+		return nil
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"dfemu/devices/network"
-	"dfemu/devices/watch"
 	"dfemu/firmware/boot"
 	"dfemu/images"
 	"dfemu/machine"
@@ -31,6 +30,8 @@ type bootFlags struct {
 	disks, nics, serial, consoles     []string
 	control                           string
 	watch                             watchFlags
+	extra                             extraFlags
+	device                            deviceFlags
 	debugcon                          string
 	timeout                           time.Duration
 	noReboot, snapshot, unpack        bool
@@ -93,6 +94,8 @@ func (f *bootFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.memory, "memory", "512M", "memory, as 512M or 4G")
 	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt]`: if=virtio|ahci|nvme serial=S ro snapshot format=F …; see docs/machine.md")
 	fl.StringArrayVar(&f.nics, "nic", nil, "attach `tap|user|hub[,opt]`: model=virtio|e1000e mac=M hostfwd=… pcap=F …")
+	f.extra.register(fl)
+	f.device.register(fl)
 	fl.StringArrayVar(&f.serial, "serial", nil, "COM1, then COM2 …: stdio file:F pty socket:F none")
 	fl.StringArrayVar(&f.consoles, "virtio-console", nil, "attach virtio consoles, as --serial")
 	fl.StringVar(&f.debugcon, "debugcon", "", "write ports 0xe9 and 0x402 to this file (- is stderr)")
@@ -124,6 +127,9 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // run boots the guest and waits for its end.
 func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
+	if asked, err := f.device.help(os.Stdout); asked {
+		return err
+	}
 	cfg, err := f.config(ctx, args)
 	if err != nil {
 		return err
@@ -157,15 +163,10 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 	if f.control != "" {
 		cfg.Serial[0].Out = log
 	}
-	var stop func()
-	if w := cfg.Watch; w != nil && w.Strict != nil && f.watch.strict == "stop" {
-		w.Strict.Stop = func(*watch.Event) { stop() }
-	}
 	m, err := machine.New(cfg)
 	if err != nil {
 		return err
 	}
-	stop = m.Stop
 	defer func() { err = errors.Join(err, m.Close()) }()
 	if f.control != "" {
 		s, err := listenControl(f.control, m, &cfg, log)
@@ -226,7 +227,7 @@ func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, 
 		return cfg, usageError{fmt.Errorf("--accel %s: must be one of %s", f.accel, strings.Join(machine.Accelerators(), ", "))}
 	}
 	for _, s := range f.disks {
-		d, err := parseDisk(s)
+		d, err := machine.ParseDisk(s)
 		if err != nil {
 			return cfg, usageError{fmt.Errorf("--disk %s: %w", s, err)}
 		}
@@ -238,6 +239,12 @@ func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, 
 			return cfg, usageError{fmt.Errorf("--nic: %w", err)}
 		}
 		cfg.NICs = append(cfg.NICs, o)
+	}
+	if err := f.extra.configure(&cfg); err != nil {
+		return cfg, err
+	}
+	if err := f.device.configure(&cfg); err != nil {
+		return cfg, err
 	}
 	if err := f.image(ctx, &cfg, args); err != nil {
 		return cfg, err

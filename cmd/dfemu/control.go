@@ -6,10 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"sync"
 
-	"dfemu/devices/network"
 	"dfemu/devices/pci"
 	"dfemu/machine"
 	"dfemu/qmp"
@@ -65,31 +63,19 @@ func (t *target) Name() string { return "dfemu" }
 
 // Blocks implements qmp.Target.
 func (t *target) Blocks() (l []qmp.Block) {
-	for i := range t.cfg.Disks {
-		d := &t.cfg.Disks[i]
-		format := string(d.Store.Format)
-		if format == "" {
-			format = "raw"
-		}
-		b := qmp.Block{Device: fmt.Sprintf("disk%d", i), File: d.File, Format: format, ReadOnly: d.ReadOnly, Medium: true}
-		if fi, err := os.Stat(d.File); err == nil {
-			b.Size = fi.Size()
-		}
-		l = append(l, b)
+	for _, d := range t.Drives() {
+		l = append(l, qmp.Block{
+			Device: d.Name, Unit: d.Unit, File: d.File, Format: d.Format, Size: d.Size, ReadOnly: d.ReadOnly,
+			Removable: d.Removable, Medium: d.Medium, Locked: d.Locked,
+		})
 	}
 	return l
 }
 
 // NICs implements qmp.Target.
 func (t *target) NICs() (l []qmp.NIC) {
-	for i := range t.cfg.NICs {
-		o := &t.cfg.NICs[i]
-		model := o.Model
-		name := fmt.Sprintf("virtio-net%d", i)
-		if model == "e1000e" {
-			name = fmt.Sprintf("e1000e%d", i)
-		}
-		l = append(l, qmp.NIC{Name: name, Model: model, MAC: net.HardwareAddr(o.MAC[:]).String(), Backend: o.Kind, Link: true})
+	for _, n := range t.Control.NICs() {
+		l = append(l, qmp.NIC{Name: n.Name, Model: n.Model, MAC: net.HardwareAddr(n.MAC[:]).String(), Backend: n.Backend, Link: n.Link})
 	}
 	return l
 }
@@ -109,46 +95,29 @@ func (t *target) Functions() (l []qmp.Function) {
 	return l
 }
 
-// Plug implements qmp.Target. The driver is ahci, nvme, virtio-net or e1000e; drives take the options of --disk, with the file
-// as "file", network devices those of --nic, with the kind as "netdev".
-func (t *target) Plug(kind string, o map[string]string) error {
-	delete(o, "id")
-	join := func(first string) string {
-		for k, v := range o {
-			first += "," + k + "=" + strings.ReplaceAll(v, ",", ",,")
-		}
-		return first
-	}
-	switch kind {
-	case "ahci", "nvme":
-		file := o["file"]
-		delete(o, "file")
-		o["if"] = kind
-		d, err := parseDisk(join(strings.ReplaceAll(file, ",", ",,")))
-		if err != nil {
-			return err
-		}
-		_, err = t.PlugDisk(d)
-		return err
-	case "virtio-net", "e1000e":
-		net := o["netdev"]
-		delete(o, "netdev")
-		o["model"] = strings.TrimSuffix(kind, "-net")
-		n, err := network.ParseNIC(join(net))
-		if err != nil {
-			return err
-		}
-		_, err = t.PlugNIC(n)
-		return err
-	}
-	return fmt.Errorf("driver %s: must be ahci, nvme, virtio-net or e1000e", kind)
+// Plug implements qmp.Target: the driver and its options are those of --device.
+func (t *target) Plug(kind string, o map[string]string) (string, error) {
+	return t.Control.Plug(kind, o)
 }
 
 // Unplug implements qmp.Target.
 func (t *target) Unplug(name string, surprise bool) error {
-	err := t.Control.Unplug(name, surprise)
+	return notFound(t.Control.Unplug(name, surprise))
+}
+
+// Eject implements qmp.Target.
+func (t *target) Eject(name string) error { return notFound(t.Control.Eject(name)) }
+
+// Insert implements qmp.Target.
+func (t *target) Insert(name, file string) error { return notFound(t.Control.Insert(name, file)) }
+
+// SetLink implements qmp.Target.
+func (t *target) SetLink(name string, up bool) error { return notFound(t.Control.SetLink(name, up)) }
+
+// notFound gives the errors that a name is unknown the class that clients look for.
+func notFound(err error) error {
 	if errors.Is(err, machine.ErrNoDevice) {
-		return &qmp.Error{Class: qmp.DeviceNotFound, Desc: fmt.Sprintf("Device '%s' not found", name)}
+		return &qmp.Error{Class: qmp.DeviceNotFound, Desc: err.Error()}
 	}
 	return err
 }

@@ -20,7 +20,8 @@ func newCtl() *cobra.Command {
 		Short: "control a running machine",
 		Long: "Send one command to the control socket of a machine that was started with --control.\n" +
 			"Short forms: plug, unplug, pull (surprise removal), eject, insert, link, fault, faults,\n" +
-			"unfault, serial, pci, block, net, pause, resume, reset, powerdown, quit, status.\n" +
+			"unfault, serial, pci, block, net, pause, resume, reset, powerdown, power-loss, quit, status.\n" +
+			"Devices and drives are named as block, net and pci list them; plug takes what --device takes.\n" +
 			"Any other command of the protocol is sent as it is; 'query-commands' lists them.",
 		Example: "  dfemu ctl --control /tmp/m.sock status\n" +
 			"  dfemu ctl --control /tmp/m.sock plug nvme file=disk.img serial=A1\n" +
@@ -103,12 +104,12 @@ func ctlCommand(args []string) (name string, m map[string]any, err error) {
 	}
 	short := map[string]string{
 		"pause": "stop", "resume": "cont", "reset": "system_reset", "powerdown": "system_powerdown", "status": "query-status",
-		"pci": "query-pci", "block": "query-block", "net": "x-query-net", "faults": "x-fault-list", "serial": "screendump",
+		"pci": "query-pci", "block": "query-block", "net": "x-query-net", "faults": "x-fault-list", "power-loss": "x-power-loss", "serial": "screendump",
 	}
 	switch args[0] {
 	case "plug":
 		if len(rest) == 0 {
-			return "", nil, fmt.Errorf("ctl: plug DRIVER KEY=VALUE…: driver is ahci, nvme, virtio-net or e1000e")
+			return "", nil, fmt.Errorf("ctl: plug DRIVER KEY=VALUE…: the models and keys of --device; 'dfemu boot --device help' lists them")
 		}
 		driver := rest[0]
 		rest = rest[1:]

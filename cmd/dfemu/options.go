@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
-	"dfemu/devices/block"
 	"dfemu/machine"
 )
 
@@ -50,19 +48,4 @@ func checkCPUs(n int) error {
 		return fmt.Errorf("must be 1 to %d", machine.MaxCPUs)
 	}
 	return nil
-}
-
-// parseDisk reads FILE[,opt[=value]…]. A comma in the name is written twice.
-func parseDisk(s string) (machine.Disk, error) {
-	o, err := block.ParseDisk(s)
-	if err != nil {
-		return machine.Disk{}, err
-	}
-	if names := machine.DiskInterfaces(); o.Interface != "" && !slices.Contains(names, o.Interface) {
-		return machine.Disk{}, fmt.Errorf("if=%s: must be one of %s", o.Interface, strings.Join(names, ", "))
-	}
-	if len(o.Serial) > 20 {
-		return machine.Disk{}, fmt.Errorf("serial=%s: at most 20 characters", o.Serial)
-	}
-	return machine.Disk{File: o.File, If: o.Interface, Serial: o.Serial, ReadOnly: o.ReadOnly, Snapshot: o.Snapshot, Store: o}, nil
 }

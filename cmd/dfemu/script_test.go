@@ -85,6 +85,7 @@ func writeTiny(ts *testscript.TestScript, neg bool, args []string) {
 		"echo":      tiny.Echo,
 		"elf":       tiny.ELF,
 		"bzimage":   tiny.BzImage,
+		"window":    func() []byte { return tiny.Window(1, 0x74, 5) }, // of the virtio-rng that every machine has
 		"resets":    func() []byte { n, err := strconv.Atoi(arg); ts.Check(err); return tiny.CountResets(uint8(n)) },
 	}
 	make := kinds[args[1]]

@@ -22,7 +22,7 @@ func (f *bootFlags) connect(cfg *machine.Config, con *console) (closers []io.Clo
 	ports := f.serial
 	if len(ports) == 0 {
 		ports = []string{"stdio"}
-		if slices.Contains(f.consoles, "stdio") {
+		if slices.Contains(f.consoles, "stdio") || slices.ContainsFunc(cfg.Consoles, func(s machine.Serial) bool { return s.Spec == "stdio" }) {
 			ports = nil
 		}
 	}
@@ -42,6 +42,13 @@ func (f *bootFlags) connect(cfg *machine.Config, con *console) (closers []io.Clo
 	for i, spec := range ports {
 		if cfg.Serial[i], err = open("--serial", spec); err != nil {
 			return closers, err
+		}
+	}
+	for i := range cfg.Consoles {
+		if spec := cfg.Consoles[i].Spec; spec != "" {
+			if cfg.Consoles[i], err = open("--device virtio-console,to=", spec); err != nil {
+				return closers, err
+			}
 		}
 	}
 	for _, spec := range f.consoles {

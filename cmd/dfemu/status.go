@@ -11,6 +11,7 @@ const (
 	statusTriple   = 8   // triple fault, with --no-reboot
 	statusRebooted = 10  // the guest asked for a reset, with --no-reboot
 	statusStopped  = 12  // stopped by the user: Ctrl-A x, a signal
+	statusBreach   = 14  // a driver broke a specification, with --strict=stop
 	statusTimeout  = 124 // --timeout passed, as timeout(1) says it
 )
 
@@ -21,6 +22,7 @@ const statusHelp = `Exit status:
   2    bad usage               8    triple fault (with --no-reboot)
   4    the host failed         10   the guest reset itself (with --no-reboot)
   6    the guest panicked      12   stopped by Ctrl-A x or a signal
+  14   a driver broke a specification (with --strict=stop)
   124  --timeout passed`
 
 // outcomeError carries an exit status through the command tree.
@@ -44,6 +46,8 @@ func outcome(o machine.Outcome) error {
 		return outcomeError{statusTriple, "triple fault on " + o.Detail}
 	case machine.Rebooted:
 		return outcomeError{statusRebooted, "the guest asked for a reset"}
+	case machine.Breach:
+		return outcomeError{statusBreach, "a driver broke a specification: " + o.Detail}
 	case machine.TimedOut:
 		return outcomeError{statusTimeout, "the guest did not finish in the time of --timeout"}
 	}

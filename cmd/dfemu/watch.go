@@ -68,6 +68,11 @@ func (f *watchFlags) configure(cfg *machine.Config, errOut io.Writer, control bo
 		w.Strict = &watch.Strict{Report: func(e *watch.Event) {
 			fmt.Fprintf(errOut, "dfemu: strict: %s\r\n", e.Text())
 		}}
+		if f.strict == "stop" {
+			w.Stopped = func(report string) {
+				fmt.Fprint(errOut, strings.ReplaceAll(report, "\n", "\r\n"))
+			}
+		}
 	default:
 		return close, usageError{fmt.Errorf("--strict %s: must be warn or stop", f.strict)}
 	}

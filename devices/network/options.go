@@ -22,6 +22,7 @@ type Options struct {
 	// choose one.
 	Model string
 	MAC   [6]byte
+	ID    string // unit name, or "" if the machine is to choose one
 
 	Queues int    // queue pairs; 0 means one for each CPU where the model and the back end have several
 	MTU    int    // in bytes; 0 means the back end's
@@ -72,7 +73,7 @@ func (f Forward) String() string {
 }
 
 // Usage is one line on what ParseNIC reads.
-const Usage = "tap|user|hub[,model=virtio|e1000e,mac=M,queues=N,mtu=N,pcap=FILE,ifname=NAME,fd=N[:N…],bridge=NAME,addr=A/N,hostfwd=tcp|udp:[ADDR]:PORT-[GUEST]:PORT,net=A/N,isolated,hostname=NAME,dns=ADDR:PORT,name=HUB,listen=ADDR,connect=ADDR,udp=ADDR,peer=ADDR]"
+const Usage = "tap|user|hub[,model=virtio|e1000e,id=NAME,mac=M,queues=N,mtu=N,pcap=FILE,ifname=NAME,fd=N[:N…],bridge=NAME,addr=A/N,hostfwd=tcp|udp:[ADDR]:PORT-[GUEST]:PORT,net=A/N,isolated,hostname=NAME,dns=ADDR:PORT,name=HUB,listen=ADDR,connect=ADDR,udp=ADDR,peer=ADDR]"
 
 // only lists the keys that belong to one kind.
 var only = map[string]string{
@@ -126,6 +127,8 @@ func (o *Options) set(key, value string) error {
 		if value != "virtio" && value != "e1000e" {
 			err = fmt.Errorf("model=%s: must be virtio or e1000e", value)
 		}
+	case "id":
+		o.ID = value
 	case "mac":
 		o.MAC, err = ParseMAC(value)
 	case "queues":

@@ -3,7 +3,7 @@
 // things go wrong on purpose. Devices report to and ask one [devices.Probe];
 // a [Watcher] attaches to the probes of a machine.
 //
-// A reader starts at Watcher (watcher.go). pattern.go is how devices are
-// named, trace.go, text.go, json.go and perfetto.go write traces, strict.go
+// A reader starts at Watcher (watcher.go). event.go is what is reported, trace.go,
+// json.go and perfetto.go write traces, strict.go
 // judges drivers, fault.go and faultspec.go inject faults.
 package watch

@@ -176,7 +176,9 @@ func (t *Trace) Flush() error {
 func (t *Trace) Close() error {
 	t.mu.Lock()
 	if t.format == Perfetto && t.err == nil {
-		_, t.err = t.w.WriteString("\n]}\n")
+		if t.err = t.tracks.close(t.w); t.err == nil {
+			_, t.err = t.w.WriteString("\n]}\n")
+		}
 	}
 	t.mu.Unlock()
 	return t.Flush()

@@ -1,0 +1,216 @@
+package balloon
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"dfemu/devices"
+	"dfemu/devices/virtio"
+	"dfemu/devices/virtio/requests"
+)
+
+var (
+	statusOK     = devices.Status{Name: "OK"}
+	statusFailed = devices.Status{Code: 1, Name: "without effect"}
+)
+
+// operation says what a queue is for, as the features that were negotiated have it.
+func (d *Device) operation(queue int) int {
+	switch {
+	case queue == queueInflate:
+		return opInflate
+	case queue == queueDeflate:
+		return opDeflate
+	case queue == queueStats && d.Features()&featureStats != 0:
+		return opStats
+	}
+	return opReport
+}
+
+// serve handles a request.
+func (d *Device) serve(r *requests.Request) {
+	op := d.operation(r.Queue.Index())
+	bytes := virtio.Total(r.Chain.Out)
+	if op == opReport {
+		bytes = virtio.Total(r.Chain.In)
+	}
+	r.Run(func() *devices.Command {
+		return &devices.Command{
+			Queue: r.Queue.Index(), Tag: int(r.Chain.ID()), Opcode: uint32(op), Name: opNames[op], Bytes: bytes, Write: op != opReport,
+			Fields: func() []devices.FieldValue {
+				if op == opInflate || op == opDeflate {
+					return []devices.FieldValue{{Name: "pages", Value: bytes / 4}}
+				}
+				return nil
+			},
+		}
+	}, func() {
+		if r.Effect.Fail {
+			r.Complete(0, statusFailed)
+			return
+		}
+		ok := true
+		switch op {
+		case opInflate, opDeflate:
+			ok = d.move(r, op)
+		case opStats:
+			if ok = d.readStats(r); ok {
+				d.hold(r)
+				return
+			}
+		case opReport:
+			ok = d.report(r)
+		}
+		if ok {
+			r.Complete(0, statusOK)
+		} else {
+			r.Complete(0, statusFailed)
+		}
+	})
+}
+
+// move takes pages into the balloon, or lets them out of it (section 5.5.6.1).
+func (d *Device) move(r *requests.Request, op int) bool {
+	q, size := r.Queue, virtio.Total(r.Chain.Out)
+	if size == 0 || size%4 != 0 || size > 4*maxPages {
+		d.Violation(q.Index(), "5.5.6.1", "an array of %d bytes: must be page numbers of 4 bytes, 1 to %d", size, maxPages)
+		return false
+	}
+	b := make([]byte, size)
+	if err := r.Chain.Read(0, b); err != nil {
+		q.Broken(err)
+		return false
+	}
+	b = b[:r.Limit(len(b))&^3]
+	r.Flip(b)
+	pages := make([]uint32, len(b)/4)
+	for i := range pages {
+		pages[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	slices.Sort(pages)
+	ok := true
+	for len(pages) > 0 {
+		n := 1
+		for n < len(pages) && pages[n] == pages[0]+uint32(n) {
+			n++
+		}
+		if op == opInflate {
+			ok = d.take(q, pages[0], uint32(n)) && ok
+		} else {
+			ok = d.giveBack(q, pages[0], uint32(n)) && ok
+		}
+		pages = pages[n:]
+	}
+	return ok
+}
+
+// take gives pages to the host.
+func (d *Device) take(q *virtio.Queue, first, n uint32) bool {
+	addr, size := uint64(first)*pageSize, uint64(n)*pageSize
+	d.mu.Lock()
+	twice := d.pages.has(first, n)
+	d.mu.Unlock()
+	if twice {
+		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x go into the balloon, where some of them are already", first, first+n-1)
+	}
+	if err := d.discard(addr, size); err != nil {
+		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x go into the balloon: %v", first, first+n-1, err)
+		return false
+	}
+	d.mu.Lock()
+	d.pages.add(first, n)
+	d.mu.Unlock()
+	return true
+}
+
+// giveBack lets the guest use pages again. The host needs to do nothing: they come back when they are touched.
+func (d *Device) giveBack(q *virtio.Queue, first, n uint32) bool {
+	d.mu.Lock()
+	all := d.pages.remove(first, n)
+	d.mu.Unlock()
+	if !all {
+		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x leave the balloon, where not all of them are", first, first+n-1)
+	}
+	return all
+}
+
+// discard drops the content of pages.
+func (d *Device) discard(addr, n uint64) error {
+	m, ok := d.Function().DMA().(devices.Discarder)
+	if !ok {
+		return &devices.MemoryError{Addr: addr, Size: n, Why: "this memory cannot be given back"}
+	}
+	if p := d.Function().Probe(); p.Wants(devices.ClassDMA) {
+		p.DMA(devices.Transfer{Addr: addr, Bytes: int(n), Write: true, What: "discard"})
+	}
+	return m.Discard(addr, n)
+}
+
+// report drops the content of pages that the guest does not use (section 5.5.6.7).
+func (d *Device) report(r *requests.Request) bool {
+	if d.Features()&featureReporting == 0 {
+		d.Violation(r.Queue.Index(), "5.5.2", "a request in a queue that does not exist without VIRTIO_BALLOON_F_PAGE_REPORTING")
+		return false
+	}
+	d.mu.Lock()
+	poison := d.state.Poison
+	d.mu.Unlock()
+	if poison != 0 {
+		return true // the pages have to keep what they are filled with
+	}
+	ok := true
+	for _, s := range r.Chain.In {
+		if s.Addr%pageSize != 0 || s.Len%pageSize != 0 {
+			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: not whole pages", s.Len, s.Addr)
+			ok = false
+			continue
+		}
+		if err := d.discard(s.Addr, uint64(s.Len)); err != nil {
+			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: %v", s.Len, s.Addr, err)
+			ok = false
+		}
+	}
+	return ok
+}
+
+// readStats takes statistics over (section 5.5.6.3).
+func (d *Device) readStats(r *requests.Request) bool {
+	size := virtio.Total(r.Chain.Out)
+	if size%statSize != 0 || size > statSize*maxStats {
+		d.Violation(r.Queue.Index(), "5.5.6.3", "statistics of %d bytes: each has %d, and at most %d are expected", size, statSize, maxStats)
+		return false
+	}
+	b := make([]byte, size)
+	if err := r.Chain.Read(0, b); err != nil {
+		r.Queue.Broken(err)
+		return false
+	}
+	b = b[:r.Limit(len(b))]
+	r.Flip(b)
+	stats := map[string]uint64{}
+	for ; len(b) >= statSize; b = b[statSize:] {
+		// Statistics that nobody knows are to be passed over.
+		if tag := binary.LittleEndian.Uint16(b); tag < statKinds && statNames[tag] != "" {
+			stats[statNames[tag]] = binary.LittleEndian.Uint64(b[2:])
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stats = stats
+	close(d.changed)
+	d.changed = make(chan struct{})
+	return true
+}
+
+// hold keeps the buffer until new statistics are wanted. The driver has one of them.
+func (d *Device) hold(r *requests.Request) {
+	d.mu.Lock()
+	if d.holding {
+		d.mu.Unlock()
+		d.Violation(r.Queue.Index(), "5.5.6.3", "a second buffer for statistics: the device has one already")
+		r.Complete(0, statusFailed)
+		return
+	}
+	d.held, d.holding = r.Keep(statusOK), true
+	d.mu.Unlock()
+}

@@ -1,0 +1,72 @@
+package scsi
+
+import (
+	"fmt"
+	"sort"
+)
+
+const saveVersion = 1
+
+// saved is the host's own state. The units themselves are attached before it is restored.
+type saved struct {
+	CDBSize, SenseSize uint32
+	Events             []event
+	Missed             bool
+	Units              []savedUnit
+}
+
+type savedUnit struct {
+	Target, LUN      uint8
+	Attentions       []sense
+	Through, Stopped bool
+}
+
+// SaveState implements devices.Saver. What is on the disks is the stores' matter.
+func (d *Device) SaveState() ([]byte, error) {
+	d.mu.Lock()
+	s := saved{CDBSize: d.cdbSize, SenseSize: d.sense, Events: d.events, Missed: d.missed}
+	for at, u := range d.units {
+		u.mu.Lock()
+		s.Units = append(s.Units, savedUnit{at.target, at.lun, u.attentions, u.through, u.stopped})
+		u.mu.Unlock()
+	}
+	d.mu.Unlock()
+	sort.Slice(s.Units, func(i, j int) bool {
+		a, b := s.Units[i], s.Units[j]
+		return a.Target < b.Target || a.Target == b.Target && a.LUN < b.LUN
+	})
+	return d.SaveWith(saveVersion, &s)
+}
+
+// RestoreState implements devices.Saver.
+func (d *Device) RestoreState(p []byte) error {
+	var s saved
+	transport, err := d.OwnState(saveVersion, p, &s)
+	if err != nil {
+		return err
+	}
+	if s.CDBSize < 16 || s.CDBSize > maxCDB || s.SenseSize > maxSense || len(s.Events) > maxEvents {
+		return fmt.Errorf("restore %s: CDBs of %d bytes, sense data of %d, %d events are not possible", d.o.Name, s.CDBSize, s.SenseSize, len(s.Events))
+	}
+	d.mu.Lock()
+	for _, x := range s.Units {
+		if d.units[address{x.Target, x.LUN}] == nil || len(x.Attentions) > 16 {
+			d.mu.Unlock()
+			return fmt.Errorf("restore %s: there is no unit %d:%d as in the state", d.o.Name, x.Target, x.LUN)
+		}
+	}
+	d.mu.Unlock()
+	if err := d.Device.RestoreState(transport); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cdbSize, d.sense, d.events, d.missed = s.CDBSize, s.SenseSize, s.Events, s.Missed
+	for _, x := range s.Units {
+		u := d.units[address{x.Target, x.LUN}]
+		u.mu.Lock()
+		u.attentions, u.through, u.stopped = x.Attentions, x.Through, x.Stopped
+		u.mu.Unlock()
+	}
+	return nil
+}

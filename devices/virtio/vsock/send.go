@@ -1,0 +1,194 @@
+package vsock
+
+import (
+	"fmt"
+
+	"dfemu/devices"
+	"dfemu/devices/virtio"
+	"dfemu/devices/virtio/requests"
+)
+
+// violate reports what the driver did against the specification.
+func (d *Device) violate(section, format string, a ...any) {
+	if p := d.Function().Probe(); p.Wants(devices.ClassStrict) {
+		p.Violation(devices.Violation{Clause: "virtio 1.2, " + section, Text: fmt.Sprintf(format, a...), Queue: queueTx})
+	}
+}
+
+// send handles a packet of the guest.
+func (d *Device) send(r *requests.Request) {
+	c := r.Chain
+	size := virtio.Total(c.Out)
+	var b [headerSize]byte
+	if size < headerSize {
+		d.violate("5.10.6", "a packet of %d bytes: the header alone has %d", size, headerSize)
+		r.Complete(0, statusBad)
+		return
+	}
+	if err := c.Read(0, b[:]); err != nil {
+		r.Queue.Broken(err)
+		r.Complete(0, statusBad)
+		return
+	}
+	h := parse(&b)
+	r.Run(func() *devices.Command { return h.command(queueTx, int(c.ID())) }, func() {
+		switch {
+		case r.Effect.Fail:
+			r.Complete(0, statusLost)
+			return
+		case uint64(h.len) > size-headerSize || h.len > maxPacket:
+			d.violate("5.10.6", "len is %d in a buffer of %d bytes", h.len, size)
+			d.reset(&h)
+			r.Complete(0, statusBad)
+			return
+		}
+		var data []byte
+		if h.op == opRW && h.len > 0 {
+			data = make([]byte, r.Limit(int(h.len)))
+			if err := r.Chain.Read(headerSize, data); err != nil {
+				r.Queue.Broken(err)
+				r.Complete(0, statusBad)
+				return
+			}
+			r.Flip(data)
+		}
+		status := statusDone
+		if !d.receive(&h, data) {
+			status = statusBad
+		}
+		r.Complete(0, status)
+	})
+}
+
+// reset answers a packet of no connection.
+func (d *Device) reset(h *header) {
+	if h.op == opRst {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.conns[key{h.srcPort, h.dstPort}]; c != nil {
+		d.tell(c, sayRst)
+		d.fillLocked()
+		return
+	}
+	if len(d.resets) < maxResets {
+		d.resets = append(d.resets, key{h.srcPort, h.dstPort})
+		d.fillLocked()
+	}
+}
+
+// receive does what a packet of the guest says. It reports whether that was in order.
+func (d *Device) receive(h *header, data []byte) bool {
+	switch {
+	case h.srcCID != uint64(d.o.CID):
+		d.violate("5.10.6", "src_cid is %d: the guest's is %d", h.srcCID, d.o.CID)
+		return false // section 5.10.6.4.1: not for anybody
+	case h.dstCID != HostCID || h.kind != typeStream:
+		d.reset(h)
+		return false
+	case h.op == 0 || int(h.op) >= len(opNames):
+		d.violate("5.10.6", "op is %d, which does not exist", h.op)
+		d.reset(h)
+		return false
+	}
+	d.mu.Lock()
+	c := d.conns[key{h.srcPort, h.dstPort}]
+	if c == nil && h.op == opRequest {
+		d.connect(h)
+		d.mu.Unlock()
+		return true
+	}
+	if c == nil || !c.open && h.op != opResponse && h.op != opRst {
+		if c != nil {
+			d.violate("5.10.6.5", "%s on a connection that was not accepted", opName(h.op))
+		}
+		d.mu.Unlock()
+		d.reset(h)
+		return h.op == opRst
+	}
+	defer d.mu.Unlock()
+	if h.op != opRst {
+		if int32(c.txCnt-h.fwdCnt) < 0 {
+			d.violate("5.10.6.3", "fwd_cnt is %d after %d bytes were sent: ports %d and %d", h.fwdCnt, c.txCnt, c.guest, c.host)
+		}
+		c.peerAlloc, c.peerFwd = h.bufAlloc, h.fwdCnt
+	}
+	ok := d.act(c, h, data)
+	if !c.gone {
+		d.enqueue(c)
+		wake(c.reader)
+	}
+	d.fillLocked()
+	return ok
+}
+
+// connect begins a connection that the guest asks for. The caller holds mu.
+func (d *Device) connect(h *header) {
+	k := key{h.srcPort, h.dstPort}
+	if len(d.conns) >= maxConns || !d.active {
+		if len(d.resets) < maxResets {
+			d.resets = append(d.resets, k)
+			d.fillLocked()
+		}
+		return
+	}
+	c := newConn(k)
+	c.peerAlloc, c.peerFwd = h.bufAlloc, h.fwdCnt
+	d.conns[k] = c
+	if d.o.Path == "" {
+		d.tell(c, sayRst)
+		d.fillLocked()
+		return
+	}
+	d.spawn(func() { d.dial(c) })
+}
+
+// act does what a packet on a connection says. The caller holds mu.
+func (d *Device) act(c *conn, h *header, data []byte) bool {
+	switch h.op {
+	case opRequest:
+		d.violate("5.10.6.5", "REQUEST on a connection that exists: ports %d and %d", c.guest, c.host)
+		d.tell(c, sayRst)
+		return false
+	case opResponse:
+		if c.open || c.sock == nil || c.host < firstPort {
+			d.violate("5.10.6.5", "RESPONSE to no request: ports %d and %d", c.guest, c.host)
+			d.tell(c, sayRst)
+			return false
+		}
+		d.accepted(c)
+	case opRst:
+		d.remove(c)
+	case opShutdown:
+		if h.flags&^(shutdownReceive|shutdownSend) != 0 {
+			d.violate("5.10.6.5", "SHUTDOWN with flags %#x: only bits 0 and 1 exist", h.flags)
+		}
+		if h.flags&shutdownReceive != 0 && !c.noReceive {
+			c.noReceive, c.in = true, nil
+			c.say &^= sayShutdown
+			if s, ok := c.sock.(interface{ CloseRead() error }); ok {
+				_ = s.CloseRead() // so that the reader ends; the host may have closed
+			}
+		}
+		c.noSend = c.noSend || h.flags&shutdownSend != 0
+		wake(c.writer)
+	case opRW:
+		switch {
+		case c.noSend:
+			d.violate("5.10.6.5", "data after SHUTDOWN: ports %d and %d", c.guest, c.host)
+			return false
+		case c.outBytes+len(data) > bufferSize:
+			d.violate("5.10.6.3.1", "%d bytes of data without credit: %d are buffered of %d", len(data), c.outBytes, bufferSize)
+			d.tell(c, sayRst)
+			return false
+		case len(data) != 0:
+			c.out = append(c.out, data)
+			c.outBytes += len(data)
+			wake(c.writer)
+		}
+	case opCreditRequest:
+		d.tell(c, sayCreditUpdate)
+	}
+	return true
+}
