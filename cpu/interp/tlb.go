@@ -110,7 +110,7 @@ func (c *CPU) dropTargets() {
 	c.kernelLocal = false
 	clear(c.codePages[:])
 	for i := range c.sys.spaces.list {
-		c.sys.spaces.list[i].gen = c.jgen[1]
+		c.sys.spaces.list[i].gen = c.newGeneration()
 	}
 }
 

@@ -99,6 +99,10 @@ func writes(n *inst) uint16 {
 		m |= 1<<gRSP | 1<<gRBP
 	case clMultiply, clDivide, clExtend, clCompareExchange:
 		m |= 1<<gRAX | 1<<gRDX
+	case clGeneric:
+		if n.Op == x86.PCMPISTRI || n.Op == x86.VPCMPISTRI {
+			m |= 1 << gRCX
+		}
 	case clExchange:
 		m |= 1<<n.Args[0].Reg | 1<<n.Args[1].Reg
 	}
