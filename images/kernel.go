@@ -108,6 +108,6 @@ func sourceSum(root string) (string, error) {
 	})
 	err = errors.Join(err, add("go.mod"), add("go.sum"))
 	// The stub and the layout are part of this program.
-	fmt.Fprintf(h, "layout 2 %x\n", kernelStub)
+	fmt.Fprintf(h, "layout 4 %x\n", kernelStub)
 	return hex.EncodeToString(h.Sum(nil)), err
 }

@@ -31,6 +31,7 @@ func TestBuildKernel(t *testing.T) {
 		t.Errorf("entry %#x, want %#x", f.Entry, stubBase)
 	}
 	notes := 0
+	loaded := uint64(0) // end of what is loaded in the file
 	for _, p := range f.Progs {
 		switch p.Type {
 		case elf.PT_NOTE:
@@ -39,6 +40,7 @@ func TestBuildKernel(t *testing.T) {
 				t.Errorf("the note's alignment is %d, want 4", p.Align)
 			}
 		case elf.PT_LOAD:
+			loaded = max(loaded, p.Off+p.Filesz)
 			// A loader that copies the file as one block yields the same memory.
 			if p.Off-stubOffset != p.Paddr-stubBase {
 				t.Errorf("the segment for %#x is at %#x of the file", p.Paddr, p.Off)
@@ -56,13 +58,31 @@ func TestBuildKernel(t *testing.T) {
 		u := func(off int) uint32 { return binary.LittleEndian.Uint32(data[i+off:]) }
 		if u(0) == 0x1badb002 && u(0)+u(4)+u(8) == 0 {
 			found = true
-			if load, end := u(16), u(20); load != stubBase || end-load != uint32(len(data)-stubOffset) {
+			if load, end := u(16), u(20); load != stubBase || end-load != uint32(loaded-stubOffset) {
 				t.Errorf("Multiboot loads %#x to %#x", load, end)
 			}
 		}
 	}
 	if !found {
 		t.Error("there is no Multiboot header in the first 8 KiB")
+	}
+	// Symbols and debugging information are those of where the kernel runs.
+	syms, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := false
+	for _, s := range syms {
+		if s.Name == kernelEntry {
+			named = true
+			text := f.Sections[s.Section]
+			if text.Name != ".text" || s.Value < kernelText || s.Value < text.Addr || s.Value-text.Addr >= text.Size {
+				t.Errorf("%s is at %#x of %s", s.Name, s.Value, text.Name)
+			}
+		}
+	}
+	if _, err := f.DWARF(); err != nil || !named {
+		t.Errorf("symbols: %v; debugging information: %v", named, err)
 	}
 	// A second build of the same source is taken from the cache.
 	again, err := BuildKernel(context.Background(), UserCache(), progress)

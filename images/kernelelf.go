@@ -48,16 +48,69 @@ const stubOffset = 0x1000
 // Multiboot loaders start: a stub and page tables in front of it, physical
 // addresses, a note and a header.
 func finishKernel(in, out string) error {
-	f, err := elf.Open(in)
+	data, err := os.ReadFile(in)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
 	image, err := layOut(f)
+	if err == nil {
+		image, err = addSections(image, f, data)
+	}
 	if err != nil {
 		return fmt.Errorf("finish the kernel %s: %w", in, err)
 	}
 	return os.WriteFile(out, image, 0o644)
+}
+
+// addSections appends what no loader looks at: symbols and debugging information for gdb and dfemu perf, and the table of sections. data is
+// the file that f is of. The sections that are loaded keep their addresses; a section's bytes are where its segment has been put.
+func addSections(file []byte, f *elf.File, data []byte) ([]byte, error) {
+	var names []byte
+	var heads []elf.Section64
+	for _, s := range f.Sections {
+		h := elf.Section64{
+			Name: uint32(len(names)), Type: uint32(s.Type), Flags: uint64(s.Flags), Addr: s.Addr, Off: s.Offset, Size: s.FileSize,
+			Link: s.Link, Info: s.Info, Addralign: s.Addralign, Entsize: s.Entsize,
+		}
+		names = append(append(names, s.Name...), 0)
+		switch {
+		case s.Type == elf.SHT_NULL:
+		case s.Flags&elf.SHF_ALLOC != 0:
+			h.Off = stubOffset + s.Addr - kernelWindow + kernelPhys - stubBase
+			if s.Addr < kernelWindow || s.Addr-kernelWindow > 1<<30 || s.Type != elf.SHT_NOBITS && h.Off+h.Size > uint64(len(file)) {
+				return nil, fmt.Errorf("the section %s is in no segment", s.Name)
+			}
+		default:
+			if s.Offset > uint64(len(data)) || s.FileSize > uint64(len(data))-s.Offset {
+				return nil, fmt.Errorf("the section %s is outside the file", s.Name)
+			}
+			file = append(file, make([]byte, -len(file)&15)...)
+			h.Off = uint64(len(file))
+			file = append(file, data[s.Offset:s.Offset+s.FileSize]...)
+		}
+		if s.Type == elf.SHT_NOBITS {
+			h.Size = s.Size
+		}
+		heads = append(heads, h)
+	}
+	strings := elf.Section64{Name: uint32(len(names)), Type: uint32(elf.SHT_STRTAB), Addralign: 1, Off: uint64(len(file))}
+	names = append(names, ".shstrtab\x00"...)
+	strings.Size = uint64(len(names))
+	file = append(file, names...)
+	file = append(file, make([]byte, -len(file)&15)...)
+	le := binary.LittleEndian
+	le.PutUint64(file[40:], uint64(len(file))) // e_shoff
+	le.PutUint16(file[58:], 64)                // e_shentsize
+	le.PutUint16(file[60:], uint16(len(heads)+1))
+	le.PutUint16(file[62:], uint16(len(heads)))
+	var b bytes.Buffer
+	// Writing fixed-size values to a buffer does not fail.
+	_ = binary.Write(&b, le, append(heads, strings))
+	return append(file, b.Bytes()...), nil
 }
 
 // kernelSegment is a loaded piece of the kernel.
@@ -158,15 +211,16 @@ func fillMultiboot(b []byte, loaded int, end uint64) {
 	}
 }
 
-// fillHeaders writes the ELF header and the program headers.
+// fillHeaders writes the ELF header and the program headers. Loaders go by the physical addresses; the stub's are its virtual ones, too, so that
+// those which look the entry point up by virtual addresses find it.
 func fillHeaders(file []byte, segs []kernelSegment) {
 	progs := []elf.Prog64{
-		{Type: uint32(elf.PT_LOAD), Flags: 7, Off: stubOffset, Paddr: stubBase, Filesz: stubSize, Memsz: stubSize, Align: 4096},
-		{Type: uint32(elf.PT_NOTE), Flags: 4, Off: stubOffset + bootNote, Paddr: stubBase + bootNote, Filesz: 20, Memsz: 20, Align: 4},
+		{Type: uint32(elf.PT_LOAD), Flags: 7, Off: stubOffset, Vaddr: stubBase, Paddr: stubBase, Filesz: stubSize, Memsz: stubSize, Align: 4096},
+		{Type: uint32(elf.PT_NOTE), Flags: 4, Off: stubOffset + bootNote, Vaddr: stubBase + bootNote, Paddr: stubBase + bootNote, Filesz: 20, Memsz: 20, Align: 4},
 	}
 	for _, s := range segs {
 		progs = append(progs, elf.Prog64{
-			Type: uint32(elf.PT_LOAD), Flags: uint32(s.flags), Off: stubOffset + s.paddr - stubBase, Paddr: s.paddr,
+			Type: uint32(elf.PT_LOAD), Flags: uint32(s.flags), Off: stubOffset + s.paddr - stubBase, Vaddr: s.vaddr, Paddr: s.paddr,
 			Filesz: uint64(len(s.data)), Memsz: s.memsz, Align: 4096,
 		})
 	}
@@ -180,7 +234,6 @@ func fillHeaders(file []byte, segs []kernelSegment) {
 	// Writing fixed-size values to a buffer does not fail.
 	_ = binary.Write(&b, le, h)
 	for _, p := range progs {
-		p.Vaddr = p.Paddr
 		_ = binary.Write(&b, le, p)
 	}
 	copy(file, b.Bytes())

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math/rand"
 	"os"
 	"os/exec"
@@ -135,4 +136,109 @@ func TestKernelDebugger(t *testing.T) {
 	}
 	out.expect(t, "stopped by the operator", "ddb> ", "ID CPU PRI", "rip 00007f80", "port devfs", "ahci0.0: GOOD", "main.mem+0x0", "breakpoint\r\n",
 		"(*Shell).exec+0x", "pages: ")
+}
+
+// bootRecord makes a sector a boot record of slices {type, start, count}.
+func bootRecord(sector []byte, slices ...[3]uint32) {
+	sector[510], sector[511] = 0x55, 0xaa
+	for i, s := range slices {
+		b := sector[446+16*i:]
+		b[4] = byte(s[0])
+		binary.LittleEndian.PutUint32(b[8:], s[1])
+		binary.LittleEndian.PutUint32(b[12:], s[2])
+	}
+}
+
+// gptTable makes a disk one with a GPT of entries {first, last}, and its backup.
+func gptTable(disk []byte, entries ...[2]uint64) {
+	le := binary.LittleEndian
+	last := uint64(len(disk)/512 - 1)
+	bootRecord(disk, [3]uint32{0xee, 1, uint32(last)})
+	for _, at := range [][2]uint64{{1, 2}, {last, last - 32}} {
+		table := disk[at[1]*512:][:128*128]
+		for i, e := range entries {
+			b := table[128*i:]
+			b[0], b[16] = 1, byte(i+1)
+			le.PutUint64(b[32:], e[0])
+			le.PutUint64(b[40:], e[1])
+		}
+		h := disk[at[0]*512:][:512]
+		copy(h, "EFI PART")
+		le.PutUint32(h[12:], 92)
+		le.PutUint64(h[24:], at[0])
+		le.PutUint64(h[40:], 34)
+		le.PutUint64(h[48:], last-33)
+		le.PutUint64(h[72:], at[1])
+		le.PutUint32(h[80:], 128)
+		le.PutUint32(h[84:], 128)
+		le.PutUint32(h[88:], crc32.ChecksumIEEE(table))
+		le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:92]))
+	}
+}
+
+// label64 makes a disk one with a disklabel64 of partitions {offset, size} in bytes.
+func label64(disk []byte, parts ...[2]uint64) {
+	le := binary.LittleEndian
+	le.PutUint32(disk[512:], 0xc4464c59)
+	le.PutUint32(disk[524:], 16)
+	for i, p := range parts {
+		le.PutUint64(disk[712+64*i:], p[0])
+		le.PutUint64(disk[720+64*i:], p[1])
+	}
+	le.PutUint32(disk[516:], crc32.ChecksumIEEE(disk[512:712+16*64]))
+}
+
+// TestKernelDamagedDisks boots with disks whose tables are damaged in many ways: a message names each, and the kernel goes on
+// to use what is sound of them.
+func TestKernelDamagedDisks(t *testing.T) {
+	kernel := kernelImage(t)
+	var out output
+	c := machine.Config{
+		Accel: "jit", CPUs: 2, Memory: 256 << 20, Kernel: kernel, Serial: [4]machine.Serial{{Out: &out}},
+		Cmdline: "dfly.selftest=disks dfly.run=md5 dfly.poweroff",
+	}
+	var sums, want []string
+	for _, d := range []struct {
+		kind   string
+		damage func(b []byte)
+		want   []string
+	}{
+		{"ahci", func(b []byte) {
+			bootRecord(b, [3]uint32{0x0f, 100, 500}, [3]uint32{0x6c, 700, 100})
+			bootRecord(b[100*512:], [3]uint32{0x6c, 1, 20}, [3]uint32{5, 100, 100})
+			copy(b[200*512:], b[100*512:101*512])
+		}, []string{"da0: the chain of logical slices comes back to sector 200", "da0: MBR: da0s2 da0s5 da0s6"}},
+		{"ahci", func(b []byte) { gptTable(b, [2]uint64{40, 100}); b[512+60]++ },
+			[]string{"da1: the first GPT header has a wrong checksum", "da1: GPT: da1s0"}},
+		{"ahci", func(b []byte) { label64(b, [2]uint64{4096, 8192}); b[720]++ }, []string{"da2: slice 0: the label has a wrong checksum"}},
+		{"ahci", func(b []byte) {
+			label64(b, [2]uint64{4096, 8192}, [2]uint64{1 << 19, 1 << 20}, [2]uint64{1<<64 - 512, 1024})
+		},
+			[]string{"da3: slice 0: partition b, 1048576 bytes at 524288, does not fit", "da3: slice 0: partition c", "da3: disklabel64: da3a"}},
+		{"nvme", func(b []byte) { gptTable(b, [2]uint64{40, 100}); b[512+60]++; b[len(b)-512+60]++ },
+			[]string{"nvme0ns1: the first GPT header has a wrong checksum", "nvme0ns1: the backup GPT header has a wrong checksum"}},
+		{"nvme", func(b []byte) {
+			gptTable(b, [2]uint64{40, 100}, [2]uint64{90, 120}, [2]uint64{200, 1 << 40}, [2]uint64{300, 200}, [2]uint64{400, 500})
+		},
+			[]string{"nvme1ns1: GPT entry 1, sectors 90 to 120, overlaps another", "nvme1ns1: GPT entry 2, sectors 200 to 1099511627776, is outside",
+				"nvme1ns1: GPT entry 3", "nvme1ns1: GPT: nvme1ns1s0 nvme1ns1s4"}},
+		{"virtio", func(b []byte) {
+			bootRecord(b, [3]uint32{0x6c, 100, 200}, [3]uint32{0x83, 250, 100}, [3]uint32{0x83, 1000, 1 << 31})
+		},
+			[]string{"vbd0: slice 2, sectors 250 to 349, overlaps another", "vbd0: slice 3, 2147483648 sectors at 1000, is outside", "vbd0: MBR: vbd0s1"}},
+	} {
+		data := make([]byte, 1<<20)
+		d.damage(data)
+		file := filepath.Join(t.TempDir(), d.kind)
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.Disks = append(c.Disks, machine.Disk{File: file, If: d.kind, Serial: fmt.Sprint("BAD", len(c.Disks))})
+		sums = append(sums, fmt.Sprintf("%x serial BAD%d", md5.Sum(data), len(sums)))
+		want = append(want, d.want...)
+	}
+	if o := boot(t, c); o.Cause != machine.PoweredOff {
+		t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
+	}
+	out.expect(t, append(append(want, sums...), "PASS disks")...)
 }

@@ -110,14 +110,14 @@ func TestKernelPanic(t *testing.T) {
 	out.expect(t, "panic: as asked for", "commands_dragonfly_amd64.go:", "cpu0", "cpu1")
 }
 
-// TestKernelPrompt types at the shell. The first byte comes before there is a kernel to take it.
+// TestKernelPrompt types at the shell. The first characters come before there is a kernel to take them.
 func TestKernelPrompt(t *testing.T) {
 	kernel := kernelImage(t)
 	var out output
 	start := time.Now()
 	o := boot(t, machine.Config{
 		Accel: "interp", CPUs: 1, Memory: 128 << 20, Kernel: kernel,
-		Serial: [4]machine.Serial{{In: strings.NewReader("\rhelp\rps\rnil\rnonsense\rpoweroff\r"), Out: &out}},
+		Serial: [4]machine.Serial{{In: strings.NewReader("help\rps\rnil\rnonsense\rpoweroff\r"), Out: &out}},
 	})
 	t.Logf("from nothing to powered off in %v", time.Since(start))
 	if o.Cause != machine.PoweredOff {

@@ -28,6 +28,7 @@ type Host struct {
 	next    uint64
 	memory  map[uint64][]byte
 	tokens  map[*Token]*holder
+	pins    map[uint32]*Interrupt
 }
 
 func (h *Host) init() {
@@ -36,6 +37,7 @@ func (h *Host) init() {
 		h.waiters = map[*atomic.Uint32][]chan struct{}{}
 		h.memory = map[uint64][]byte{}
 		h.tokens = map[*Token]*holder{}
+		h.pins = map[uint32]*Interrupt{}
 		h.next = 1 << 20
 	})
 }
@@ -164,6 +166,27 @@ func (h *Host) NewInterrupt(cpu int) (*Interrupt, error) {
 	defer h.mu.Unlock()
 	h.next += 4096
 	return &Interrupt{Addr: 0xfee00000, Data: uint32(h.next >> 12), CPU: max(cpu, 0)}, nil
+}
+
+// NewPin implements Platform. Tests find it by Pin.
+func (h *Host) NewPin(gsi uint32, cpu int) (*Interrupt, error) {
+	h.init()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pins[gsi] != nil {
+		return nil, errors.New("the pin is in use")
+	}
+	i := &Interrupt{CPU: max(cpu, 0), Rearm: func() {}}
+	h.pins[gsi] = i
+	return i, nil
+}
+
+// Pin returns what NewPin has made for a global system interrupt, or nil.
+func (h *Host) Pin(gsi uint32) *Interrupt {
+	h.init()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pins[gsi]
 }
 
 // holder is who has a token on a Host.

@@ -32,6 +32,9 @@ type Platform interface {
 	MapRegisters(phys, size uint64) (Registers, error)
 	// NewInterrupt makes an interrupt that is sent as a message to a CPU (-1: any).
 	NewInterrupt(cpu int) (*Interrupt, error)
+	// NewPin makes the interrupt of a level-triggered pin that is active low, given by its global system interrupt,
+	// on a CPU (-1: any). It does not come until its Rearm is called, and then once for each call.
+	NewPin(gsi uint32, cpu int) (*Interrupt, error)
 	// GetToken, TryToken and ReleaseToken are those of lwkt.CPU, for the calling kernel thread.
 	GetToken(t *Token, mode TokenMode)
 	TryToken(t *Token, mode TokenMode) bool

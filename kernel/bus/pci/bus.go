@@ -30,6 +30,8 @@ type Attached interface {
 type Bus struct {
 	k       *kern.Kernel
 	drivers []Driver
+	ints    Interrupts
+	lines   lines
 
 	mu      sync.Mutex
 	spans   []span
@@ -81,7 +83,7 @@ func (b *Bus) Scan() error {
 	seen := map[Address]bool{}
 	var all []*Device
 	if len(b.spans) > 0 { // the other buses are behind bridges
-		if err := b.scanBus(b.spans[0].first, seen, &all); err != nil {
+		if err := b.scanBus(b.spans[0].first, nil, seen, &all); err != nil {
 			return err
 		}
 	}
@@ -105,7 +107,7 @@ func (b *Bus) Scan() error {
 	return nil
 }
 
-func (b *Bus) scanBus(bus uint8, seen map[Address]bool, all *[]*Device) error {
+func (b *Bus) scanBus(bus uint8, parent *Device, seen map[Address]bool, all *[]*Device) error {
 	for slot := range uint8(32) {
 		for fn := range uint8(8) {
 			a := Address{bus, slot, fn}
@@ -125,6 +127,7 @@ func (b *Bus) scanBus(bus uint8, seen map[Address]bool, all *[]*Device) error {
 				seen[a] = true
 			} else if u == nil {
 				d = NewDevice(b.k, a, conf)
+				d.bus, d.parent = b, parent
 				seen[a] = true
 			} else {
 				continue // another function is in its place: first the old one goes
@@ -133,7 +136,7 @@ func (b *Bus) scanBus(bus uint8, seen map[Address]bool, all *[]*Device) error {
 			if d.header() != headerBridge {
 				// nothing is behind it
 			} else if behind := b.bridge(d); behind > bus {
-				if err := b.scanBus(behind, seen, all); err != nil {
+				if err := b.scanBus(behind, d, seen, all); err != nil {
 					return err
 				}
 			}

@@ -58,11 +58,14 @@ type Device struct {
 	// Bridge is the number of the bus behind a bridge, 0 for others.
 	Bridge uint8
 
-	k    *kern.Kernel
-	conf kern.Registers
-	mu   sync.Mutex
-	msix kern.Registers // the MSI-X table, once it is used
-	ints []*kern.Interrupt
+	k      *kern.Kernel
+	bus    *Bus    // nil for one that is on no bus
+	parent *Device // the bridge before it
+	conf   kern.Registers
+	mu     sync.Mutex
+	msix   kern.Registers // the MSI-X table, once it is used
+	ints   []*kern.Interrupt
+	irq    uint32 // the global system interrupt, if the pin is used
 }
 
 // BAR is a base address register.

@@ -1,7 +1,6 @@
 package pci
 
 import (
-	"errors"
 	"fmt"
 
 	"dfemu/kernel/kern"
@@ -17,18 +16,36 @@ const (
 	vectorMaskd = 1
 )
 
+// msixAt and msiAt are where the capabilities are, 0 for none and for what the bus may not use.
+func (d *Device) msixAt() uint64 {
+	if d.bus != nil && d.bus.ints.NoMSIX {
+		return 0
+	}
+	return d.Capability(CapMSIX, 0)
+}
+
+func (d *Device) msiAt() uint64 {
+	if d.bus != nil && d.bus.ints.NoMSI {
+		return 0
+	}
+	return d.Capability(CapMSI, 0)
+}
+
 // MaxInterrupts is how many interrupts the function can have, 0 for none.
 func (d *Device) MaxInterrupts() int {
-	if at := d.Capability(CapMSIX, 0); at != 0 {
+	if at := d.msixAt(); at != 0 {
 		return int(d.conf.Read16(at+2)&0x7ff) + 1
 	}
-	if d.Capability(CapMSI, 0) != 0 {
+	if d.msiAt() != 0 {
+		return 1
+	}
+	if _, err := d.pin(); err == nil {
 		return 1
 	}
 	return 0
 }
 
-// Interrupts allocates n interrupts by MSI-X, or one by MSI, on the CPUs named (-1: any; those that
+// Interrupts allocates n interrupts by MSI-X, or one by MSI, or the function's pin, on the CPUs named (-1: any; those that
 // are not named: any), and turns them on. There may be less than n where the
 // function has no more. Their handlers are set by [kern.Kernel.Handle].
 func (d *Device) Interrupts(n int, cpus ...int) ([]*kern.Interrupt, error) {
@@ -44,18 +61,20 @@ func (d *Device) Interrupts(n int, cpus ...int) ([]*kern.Interrupt, error) {
 		return -1
 	}
 	var err error
-	if at := d.Capability(CapMSIX, 0); at != 0 {
+	if at := d.msixAt(); at != 0 {
 		err = d.startMSIX(at, n, cpu)
-	} else if at := d.Capability(CapMSI, 0); at != 0 {
+	} else if at := d.msiAt(); at != 0 {
 		err = d.startMSI(at, cpu(0))
-	} else {
-		err = errors.New("it has neither MSI-X nor MSI")
+	} else if err = d.startPin(); err != nil {
+		err = fmt.Errorf("it has neither MSI-X nor MSI, and %w", err)
 	}
 	if err != nil {
 		d.release()
 		return nil, fmt.Errorf("pci %v: interrupts: %w", d.Address, err)
 	}
-	d.conf.Write16(regCommand, d.conf.Read16(regCommand)|cmdNoINTx)
+	if !d.ints[0].Shared() {
+		d.conf.Write16(regCommand, d.conf.Read16(regCommand)|cmdNoINTx)
+	}
 	return append([]*kern.Interrupt(nil), d.ints...), nil
 }
 
@@ -87,6 +106,13 @@ func (d *Device) startMSIX(at uint64, n int, cpu func(int) int) error {
 		table.Write32(e+4, uint32(in.Addr>>32))
 		table.Write32(e+8, in.Data)
 		table.Write32(e+12, 0)
+		in.Mask = func(on bool) {
+			if on {
+				table.Write32(e+12, vectorMaskd)
+			} else {
+				table.Write32(e+12, 0)
+			}
+		}
 	}
 	d.conf.Write16(at+2, d.conf.Read16(at+2)&^msixMask|msixEnable)
 	return nil
@@ -120,6 +146,7 @@ func (d *Device) StopInterrupts() {
 	if at := d.Capability(CapMSI, 0); at != 0 {
 		d.conf.Write16(at+2, d.conf.Read16(at+2)&^msiEnable)
 	}
+	d.conf.Write16(regCommand, d.conf.Read16(regCommand)|cmdNoINTx)
 	d.release()
 }
 
@@ -127,5 +154,5 @@ func (d *Device) release() {
 	for _, i := range d.ints {
 		i.Close()
 	}
-	d.ints = nil
+	d.ints, d.msix = nil, nil
 }

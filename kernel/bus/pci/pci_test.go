@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -274,5 +275,102 @@ func TestBadTable(t *testing.T) {
 	}
 	if _, err := d.Map(7); err == nil {
 		t.Error("there is a BAR 7")
+	}
+}
+
+// TestPins routes the pins of functions on bus 0 and behind a bridge, as the machine has no messages or may not use them.
+func TestPins(t *testing.T) {
+	h, k, all := machine(t)
+	b := New(k)
+	b.AddSpan(ecam, 0, 1)
+	if b.Q35() != nil {
+		t.Error("a machine without ICH9 is a Q35")
+	}
+	lpc := function(0x29188086, 0x060100)
+	lpc.put(regRCBA, 0xfed1c001)
+	all[Address{0, 31, 0}] = lpc
+	h.Registers[ecam+31<<15] = lpc
+	chip := newSpace(rcbaSize)
+	for i := range chip.data {
+		chip.data[i] = 0xff
+	}
+	binary.LittleEndian.PutUint16(chip.data[0x3140:], 0x3217) // INTA# of device 31 on PIRQH
+	binary.LittleEndian.PutUint16(chip.data[0x314c:], 0x3210)
+	h.Registers[0xfed1c000] = chip
+	route := b.Q35()
+	if route == nil {
+		t.Fatal("a Q35 is not known")
+	}
+	for _, c := range []struct {
+		slot, pin uint8
+		want      uint32
+	}{{0, 0, 20}, {1, 0, 21}, {3, 3, 22}, {24, 0, 20}, {24, 1, 21}, {31, 0, 23}, {31, 1, 17}, {30, 2, 22}, {26, 0, 16}, {25, 3, 19}} {
+		if gsi, ok := route(c.slot, c.pin); !ok || gsi != c.want {
+			t.Errorf("INT%c# of device %d leads to %d, want %d", 'A'+c.pin, c.slot, gsi, c.want)
+		}
+	}
+	for _, c := range [][2]uint8{{32, 0}, {0, 4}} {
+		if _, ok := route(c[0], c[1]); ok {
+			t.Errorf("pin %d of device %d leads somewhere", c[1], c[0])
+		}
+	}
+
+	b.SetInterrupts(Interrupts{NoMSI: true, NoMSIX: true, Route: route})
+	all[Address{1, 0, 0}].data[regPin] = 2 // INTB#, on device 0 behind device 3: INTB# of the bridge
+	all[Address{0, 3, 2}].data[regPin] = 2 // INTB# of device 3
+	if err := b.Scan(); err != nil {
+		t.Fatal(err)
+	}
+	find := func(a Address) *Device {
+		for _, e := range b.List() {
+			if e.Device.Address == a {
+				return e.Device
+			}
+		}
+		t.Fatalf("%v was not found", a)
+		return nil
+	}
+	nvme, ahci := find(Address{1, 0, 0}), find(Address{0, 3, 2})
+	hits := make(chan string, 10)
+	for name, d := range map[string]*Device{"nvme0": nvme, "ahci0": ahci} {
+		if n := d.MaxInterrupts(); n != 1 {
+			t.Errorf("%s: %d interrupts, want the pin", name, n)
+		}
+		ints, err := d.Interrupts(3)
+		if err != nil || len(ints) != 1 || !ints[0].Shared() {
+			t.Fatalf("%s: %d interrupts, %v", name, len(ints), err)
+		}
+		k.Handle(ints[0], name, kern.IntrMed, func() { hits <- name })
+		if d.conf.Read16(regCommand)&cmdNoINTx != 0 {
+			t.Errorf("%s: the pin is off", name)
+		}
+	}
+	if got := nvme.InterruptInfo() + ", " + ahci.InterruptInfo(); got != "irq 20, INTB#, irq 20, INTB#" {
+		t.Errorf("the pins are %s", got)
+	}
+	if got := [2]uint16{nvme.conf.Read16(0x42) & msixEnable, nvme.conf.Read16(0x52) & msiEnable}; got != [2]uint16{} {
+		t.Errorf("messages are on: %x", got)
+	}
+	h.Pin(20).Raise(k)
+	if got := []string{<-hits, <-hits}; !slices.Contains(got, "nvme0") || !slices.Contains(got, "ahci0") {
+		t.Errorf("handlers called: %v", got)
+	}
+	nvme.StopInterrupts()
+	if nvme.conf.Read16(regCommand)&cmdNoINTx == 0 {
+		t.Error("the pin is on after all")
+	}
+	h.Pin(20).Raise(k)
+	if got := <-hits; got != "ahci0" {
+		t.Errorf("%s was called after it was stopped", got)
+	}
+
+	// Without a pin, or without a known route, there is no interrupt.
+	none := find(Address{0, 0, 0})
+	if _, err := none.Interrupts(1); err == nil || none.MaxInterrupts() != 0 || !strings.Contains(err.Error(), "it has no interrupt pin") {
+		t.Errorf("a function without a pin: %v", err)
+	}
+	b.SetInterrupts(Interrupts{NoMSI: true, NoMSIX: true})
+	if _, err := nvme.Interrupts(1); err == nil || !strings.Contains(err.Error(), "is not known") {
+		t.Errorf("no route: %v", err)
 	}
 }

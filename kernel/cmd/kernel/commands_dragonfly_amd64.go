@@ -116,6 +116,9 @@ func pciconf(w io.Writer, bus *pci.Bus) error {
 			}
 			fmt.Fprintf(w, "         bar %d: %s %#x size %#x\n", i, kind, b.Addr, b.Size)
 		}
+		if s := d.InterruptInfo(); s != "none" {
+			fmt.Fprintf(w, "         interrupts: %s\n", s)
+		}
 	}
 	return nil
 }

@@ -1,13 +1,33 @@
 package main
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"dfemu/kernel/bus/pci"
 	"dfemu/kernel/ddb"
+	"dfemu/kernel/gdb"
+	"dfemu/kernel/kern"
 	"dfemu/kernel/kern/msgport"
 	"dfemu/kernel/platform/pc64"
 )
+
+// startGDB lets gdb at the second serial port stop the machine, if dfly.gdb is given: by itself, or with panic, wait, or both.
+func startGDB(k *kern.Kernel, options map[string]string) {
+	what, ok := options["dfly.gdb"]
+	if !ok {
+		return
+	}
+	if !pc64.StartGDB(gdb.New(pc64.GDBMachine{}), strings.Contains(what, "panic")) {
+		k.Printf("gdb: there is no second serial port")
+		return
+	}
+	k.Printf("gdb: at the second serial port, 115200 baud")
+	if strings.Contains(what, "wait") {
+		k.Printf("gdb: waiting until it says continue")
+		pc64.WaitGDB()
+	}
+}
 
 // debugger makes the kernel's debugger. It shows what it is told of by Add.
 func debugger(options map[string]string) *ddb.Debugger {

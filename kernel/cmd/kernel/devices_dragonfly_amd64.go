@@ -8,12 +8,16 @@ import (
 	"io/fs"
 
 	"dfemu/kernel/kern"
+	"dfemu/kernel/platform/pc64"
 	"dfemu/kernel/shell"
 	"dfemu/kernel/vfs/devfs"
 )
 
-// memory is a device without hardware: what reading it gives, nil for nothing.
-type memory struct{ read func([]byte) (int, error) }
+// memory is a device without hardware: what reading it gives, nil for nothing, and who is given what is written.
+type memory struct {
+	read  func([]byte) (int, error)
+	write func([]byte)
+}
 
 // Open implements devfs.Ops.
 func (m memory) Open(*devfs.Dev) (devfs.File, error) { return m, nil }
@@ -26,20 +30,26 @@ func (m memory) ReadAt(b []byte, _ int64) (int, error) {
 	return m.read(b)
 }
 
-// WriteAt implements devfs.File; what is written is forgotten.
-func (m memory) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+// WriteAt implements devfs.File.
+func (m memory) WriteAt(b []byte, _ int64) (int, error) {
+	if m.write != nil {
+		m.write(b)
+	}
+	return len(b), nil
+}
 
 // Close implements devfs.File.
 func (memory) Close() error { return nil }
 
 // standardDevices are there always.
 func standardDevices(k *kern.Kernel, c *devfs.Core) {
-	for name, read := range map[string]func([]byte) (int, error){
-		"null":   nil,
-		"zero":   func(b []byte) (int, error) { clear(b); return len(b), nil },
-		"random": rand.Read,
+	for name, ops := range map[string]memory{
+		"null":    {},
+		"zero":    {read: func(b []byte) (int, error) { clear(b); return len(b), nil }},
+		"random":  {rand.Read, pc64.AddEntropy}, // what is written is mixed in
+		"urandom": {rand.Read, pc64.AddEntropy},
 	} {
-		if err := c.Create(&devfs.Dev{Name: name, Type: "mem", Mode: 0o666, Ops: memory{read}}); err != nil {
+		if err := c.Create(&devfs.Dev{Name: name, Type: "mem", Mode: 0o666, Ops: ops}); err != nil {
 			k.Printf("%v", err)
 		}
 	}
@@ -54,6 +64,9 @@ func deviceCommands(c *devfs.Core, m *devfs.Mount) []shell.Command {
 				dir = args[0]
 			}
 			return listDevices(w, m, dir)
+		}},
+		{Name: "random", Args: "[BYTES]", Help: "read /dev/random, and what it was given", Run: func(w io.Writer, args []string) error {
+			return showRandom(w, m, args)
 		}},
 		{Name: "rule", Args: "hide|show|clear|link|MODE [PATTERN [NAME]]", Help: "change how devices are shown", Run: func(_ io.Writer, args []string) error {
 			return addRule(c, args)
@@ -123,4 +136,27 @@ func addRule(c *devfs.Core, args []string) error {
 		r.Mode = &p
 	}
 	return c.AddRule(r)
+}
+
+// showRandom reads /dev/random.
+func showRandom(w io.Writer, m *devfs.Mount, args []string) error {
+	n := int64(32)
+	if len(args) > 0 {
+		var err error
+		if n, err = number(args[0]); err != nil || n > 4096 {
+			return fmt.Errorf("%s: not a number of bytes up to 4096", args[0])
+		}
+	}
+	f, err := m.Open("random")
+	if err != nil {
+		return err
+	}
+	b := make([]byte, n)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	got, rdrand := pc64.Entropy()
+	fmt.Fprintf(w, "random: %d bytes were added; the processor has a generator: %v\n", got, rdrand)
+	hexDump(w, 0, b)
+	return f.Close()
 }

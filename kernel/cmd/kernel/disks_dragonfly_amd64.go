@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/binary"
 	"errors"
@@ -99,14 +100,23 @@ func orNone(s string) string {
 
 // sumDisks prints MD5 sums, as md5 does.
 func sumDisks(w io.Writer, k *kern.Kernel, l *disk.Layer, args []string) error {
-	if len(args) == 0 {
-		var failed error
-		for _, d := range l.Disks() {
-			if err := sumDisks(w, k, l, []string{d.Info().Name}); err != nil {
-				failed = errors.Join(failed, err)
+	if len(args) == 0 { // all of them at once
+		disks := l.Disks()
+		errs, lines := make([]error, len(disks)), make([]bytes.Buffer, len(disks))
+		var threads []*kern.Thread
+		for i, d := range disks {
+			name := d.Info().Name
+			threads = append(threads, k.Start(kern.ThreadAttr{Name: "md5 " + name, Priority: kern.Daemon}, func() {
+				errs[i] = sumDisks(&lines[i], k, l, []string{name})
+			}))
+		}
+		for i, t := range threads {
+			t.Join()
+			if _, err := w.Write(lines[i].Bytes()); err != nil {
+				return err
 			}
 		}
-		return failed
+		return errors.Join(errs...)
 	}
 	n, err := find(l, args[0])
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 
 	"dfemu/kernel/bus/pci"
 	"dfemu/kernel/kern"
+	"dfemu/kernel/net/ifnet"
+	"dfemu/kernel/net/inet"
 	"dfemu/kernel/platform/pc64"
 	"dfemu/kernel/shell"
 	"dfemu/kernel/subr/disk"
@@ -31,13 +33,17 @@ func main() {
 	o := options(os.Args[1:])
 	banner(k, p)
 	debug := debugger(o)
+	startGDB(k, o)
 	devices := devfs.New(k)
 	dev := devices.Mount("/dev", false)
 	standardDevices(k, devices)
 	disks := disk.New(k, devfs.NewDisks(devices))
 	showPorts(debug, disks.Port(), devices.Port())
+	nets := ifnet.New()
+	stack := inet.New(k, nets)
 	slots := &pci.Slots{}
-	bus := pci.New(k, append(drivers(disks, debug), slots)...)
+	all := append(drivers(k, disks, debug, o), netDrivers(nets)...)
+	bus := pci.New(k, append(all, slots)...)
 	busChanged := showBus(debug, bus)
 	slots.Bus, slots.Changed = bus, busChanged
 	for _, e := range p.ECAMs() {
@@ -46,6 +52,7 @@ func main() {
 		}
 	}
 	bus.SetWindow(p.PCIWindow())
+	bus.SetInterrupts(pci.Interrupts{NoMSI: o["hw.pci.msi.enable"] == "0", NoMSIX: o["hw.pci.msix.enable"] == "0", Route: bus.Q35()})
 	if err := bus.Scan(); err != nil {
 		k.Printf("pci: %v", err)
 	}
@@ -58,6 +65,8 @@ func main() {
 	sh.Add(commands(k, p, bus, busChanged, diskTests(k, disks, devices, dev))...)
 	sh.Add(diskCommands(k, disks)...)
 	sh.Add(deviceCommands(devices, dev)...)
+	sh.Add(netCommands(nets, stack)...)
+	sh.Add(loadCommands(k, dev)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())
 	if what, ok := o["dfly.selftest"]; ok {
 		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))

@@ -42,11 +42,14 @@ const (
 	blkQueueSize   = 128
 	blkMaxTransfer = 1 << 20
 	blkTimeout     = 10 * time.Second
+	blkIrqTime     = 10 * time.Millisecond // until an interrupt that has been sent is handled
 )
 
 // Block is the driver of block devices.
 type Block struct {
 	Layer *disk.Layer
+	// Timeout is how long the device has for a request until it is reset; 0 is 10 s.
+	Timeout time.Duration
 }
 
 // Name implements pci.Driver.
@@ -68,6 +71,7 @@ type block struct {
 	size    uint64       // of the disk, in sectors of 512 bytes
 	discard uint32       // most sectors of a discard
 	ended   *kern.Thread
+	timeout time.Duration // of a request
 }
 
 // blkQueue is one of the queues, its slots for headers, and what waits for room.
@@ -96,7 +100,10 @@ func (drv Block) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &block{v: v, layer: drv.Layer, signals: v.k.NewSignals()}
+	b := &block{v: v, layer: drv.Layer, signals: v.k.NewSignals(), timeout: drv.Timeout}
+	if b.timeout <= 0 {
+		b.timeout = blkTimeout
+	}
 	if err := b.start(unit); err != nil {
 		v.stop()
 		return nil, err
@@ -116,11 +123,11 @@ func (b *block) start(unit int) error {
 	if v.features&blkMQ != 0 && v.config.has(blkNumQueues, 2) {
 		n = max(min(int(v.config.r16(blkNumQueues)), v.k.CPUs()), 1)
 	}
-	var handlers []func()
-	for range n {
+	var uses []use
+	for i := range n {
 		q := &blkQueue{b: b}
 		b.queues = append(b.queues, q)
-		handlers = append(handlers, q.interrupt)
+		uses = append(uses, use{i, blkQueueSize, i, func() { q.interrupt() }})
 	}
 	// The slots are there before the first interrupt can be.
 	for _, q := range b.queues {
@@ -136,7 +143,7 @@ func (b *block) start(unit int) error {
 	for _, q := range b.queues {
 		q.mu.Lock()
 	}
-	err := v.start(blkQueueSize, handlers...)
+	err := v.start(n, uses, nil)
 	for i, q := range b.queues {
 		if err == nil {
 			q.q = v.queues[i]
@@ -278,11 +285,11 @@ func (q *blkQueue) send(r *blkRequest, typ uint32, sector uint64, data ...buffer
 }
 
 // interrupt completes what the device has done.
-func (q *blkQueue) interrupt() {
+func (q *blkQueue) interrupt() int {
 	q.mu.Lock()
 	if q.q == nil {
 		q.mu.Unlock()
-		return
+		return 0
 	}
 	var done []*blkRequest
 	for {
@@ -311,6 +318,7 @@ func (q *blkQueue) interrupt() {
 	for _, r := range done {
 		r.finish()
 	}
+	return len(done)
 }
 
 // refill submits what waits, as far as there is room; the queue is locked.
@@ -337,12 +345,12 @@ const (
 	blkBusy
 )
 
-// watch is the helper thread: it looks for requests that are not answered, once a second while there
-// are any.
+// watch is the helper thread: it looks for requests that are not answered, or of whose answers no interrupt has told, once a second while
+// there are any.
 func (b *block) watch() {
-	timeout := time.Duration(-1)
+	timeout, tick := time.Duration(-1), min(time.Second, b.timeout/4)
 	for b.signals.Take(timeout)&blkStop == 0 {
-		timeout = time.Second
+		timeout = tick
 		oldest, busy := b.oldest()
 		if !busy {
 			b.watched.Store(false)
@@ -354,10 +362,26 @@ func (b *block) watch() {
 		}
 		if b.v.failed() {
 			b.revive("the device reports a failure")
-		} else if b.v.k.Now()-oldest > blkTimeout {
+		} else if age := b.v.k.Now() - oldest; age > tick && b.lost() {
+			b.v.k.Printf("%s: an interrupt was lost", b.v.name)
+		} else if age > b.timeout {
 			b.revive("the device does not answer")
 		}
 	}
+}
+
+// lost takes what the device has answered, if it has, and no interrupt has come for it.
+func (b *block) lost() bool {
+	now, _ := b.oldest()
+	time.Sleep(blkIrqTime)
+	if then, busy := b.oldest(); !busy || then != now {
+		return false
+	}
+	n := 0
+	for _, q := range b.queues {
+		n += q.interrupt()
+	}
+	return n > 0
 }
 
 // wake tells the helper thread that there is a request to look after.
@@ -389,6 +413,9 @@ func (b *block) revive(why string) {
 		q.mu.Lock()
 	}
 	lost, err := b.v.restart()
+	if err == nil {
+		b.v.ready()
+	}
 	for _, q := range b.queues {
 		q.slots = q.slots[:0]
 		for i := range blkQueueSize {

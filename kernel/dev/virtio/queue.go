@@ -18,6 +18,7 @@ const (
 type queue struct {
 	v                 *device
 	index, size       int
+	intr              int // which interrupt is its
 	mem               kern.DMA
 	availOff, usedOff int
 	doorbell          uint64

@@ -72,6 +72,12 @@ const featVersion1 = 1 << 32
 
 const noVector = 0xffff
 
+// Interrupt status (4.1.4.5).
+const (
+	isrQueue  = 1 << 0
+	isrConfig = 1 << 1
+)
+
 // window is a structure in a BAR.
 type window struct {
 	regs      kern.Registers
@@ -95,10 +101,14 @@ type device struct {
 	common   window
 	notify   window
 	config   window
+	isr      window
 	multi    uint32 // notify offset multiplier
 	features uint64
 	ints     []*kern.Interrupt
-	queues   []*queue
+	line     bool // the interrupt is a pin, not messages
+	// configIntr is the interrupt of changes of the configuration, -1 for none.
+	configIntr int
+	queues     []*queue
 }
 
 // open finds the device's structures and resets it.
@@ -128,6 +138,8 @@ func open(d *pci.Device, name string) (*device, error) {
 		case typ == capNotify && v.notify.regs == nil:
 			v.notify = w
 			v.multi = d.Read(at+16, 4)
+		case typ == capISR && v.isr.regs == nil && size >= 1:
+			v.isr = w
 		case typ == capDevice && v.config.regs == nil:
 			v.config = w
 		}
@@ -177,46 +189,108 @@ func (v *device) negotiate(want uint64) error {
 	return nil
 }
 
-// start allocates interrupts and a queue of at most size entries for each handler, which the
-// queue's interrupt calls.
-func (v *device) start(size int, handlers ...func()) error {
-	if n := int(v.common.r16(cfgNumQueues)); n < len(handlers) {
-		return fmt.Errorf("it has %d queues, %d are needed", n, len(handlers))
+// use is a queue that a driver uses.
+type use struct {
+	index int // the device's number of the queue
+	size  int // at most so many entries
+	intr  int // which of the interrupts is the queue's
+	// handle is called on an interrupt of the queue.
+	handle func()
+}
+
+// start allocates n interrupts, each on a CPU of its own as far as there are, and queues. Where the device has fewer interrupts several
+// share one. The last is also that of changes of the configuration, if config is not nil.
+func (v *device) start(n int, uses []use, config func()) error {
+	last := 0
+	for _, u := range uses {
+		last = max(last, u.index)
+	}
+	if n := int(v.common.r16(cfgNumQueues)); n <= last {
+		return fmt.Errorf("it has %d queues, %d are needed", n, last+1)
 	}
 	v.pci.SetMaster(true)
-	cpus := make([]int, len(handlers))
+	cpus := make([]int, n)
 	for i := range cpus {
 		cpus[i] = i % v.k.CPUs()
 	}
-	ints, err := v.pci.Interrupts(len(handlers), cpus...)
+	ints, err := v.pci.Interrupts(n, cpus...)
 	if err != nil {
 		return err
 	}
-	v.ints = ints
-	v.common.w16(cfgConfigVector, noVector)
-	for i := range handlers {
-		v.common.w16(cfgQueueSelect, uint16(i))
+	v.ints, v.line = ints, ints[0].Shared()
+	if v.line && v.isr.regs == nil {
+		return errors.New("it has no interrupt status for its interrupt pin")
+	}
+	v.configIntr = -1
+	if config != nil {
+		v.configIntr = (n - 1) % len(ints)
+	}
+	for _, u := range uses {
+		v.common.w16(cfgQueueSelect, uint16(u.index))
 		most := int(v.common.r16(cfgQueueSize))
 		if most == 0 || most&(most-1) != 0 {
-			return fmt.Errorf("queue %d has %d entries", i, most)
+			return fmt.Errorf("queue %d has %d entries", u.index, most)
 		}
-		q, err := newQueue(v, i, min(most, size))
+		q, err := newQueue(v, u.index, min(most, u.size))
 		if err != nil {
 			return err
 		}
+		q.intr = u.intr % len(ints)
 		v.queues = append(v.queues, q)
+	}
+	if err := v.enableAll(); err != nil {
+		return err
+	}
+	for i, in := range ints {
+		v.k.Handle(in, fmt.Sprintf("%s irq%d", v.name, i), kern.IntrMed, func() {
+			isr := uint8(isrQueue | isrConfig)
+			if v.line {
+				isr = v.isr.r8(0) // which takes the request back
+			}
+			if isr == 0xff && !v.pci.Present() {
+				return
+			}
+			if v.line && isr == 0 {
+				in.Idle()
+				return
+			} else if v.line {
+				in.Busy()
+			}
+			if isr&isrQueue != 0 {
+				for j, q := range v.queues {
+					if q.intr == i {
+						uses[j].handle()
+					}
+				}
+			}
+			if isr&isrConfig != 0 && v.configIntr == i {
+				config()
+			}
+		})
+	}
+	v.ready()
+	return nil
+}
+
+// ready lets the device work.
+func (v *device) ready() {
+	v.common.w8(cfgStatus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
+}
+
+// enableAll tells the device all queues and interrupts.
+func (v *device) enableAll() error {
+	vec := uint16(noVector)
+	if v.configIntr >= 0 && !v.line {
+		vec = uint16(v.configIntr)
+	}
+	if v.common.w16(cfgConfigVector, vec); !v.line && v.common.r16(cfgConfigVector) != vec {
+		return fmt.Errorf("it does not take interrupt %d for changes of its configuration", vec)
+	}
+	for _, q := range v.queues {
 		if err := v.enable(q); err != nil {
 			return err
 		}
 	}
-	for i, in := range ints {
-		v.k.Handle(in, fmt.Sprintf("%s q%d", v.name, i), kern.IntrMed, func() {
-			for j := i; j < len(handlers); j += len(ints) {
-				handlers[j]()
-			}
-		})
-	}
-	v.common.w8(cfgStatus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
 	return nil
 }
 
@@ -224,9 +298,11 @@ func (v *device) start(size int, handlers ...func()) error {
 func (v *device) enable(q *queue) error {
 	v.common.w16(cfgQueueSelect, uint16(q.index))
 	v.common.w16(cfgQueueSize, uint16(q.size))
-	vec := uint16(q.index % len(v.ints))
-	v.common.w16(cfgQueueVector, vec)
-	if v.common.r16(cfgQueueVector) != vec {
+	vec := uint16(q.intr)
+	if v.line {
+		vec = noVector
+	}
+	if v.common.w16(cfgQueueVector, vec); !v.line && v.common.r16(cfgQueueVector) != vec {
 		return fmt.Errorf("queue %d: it does not take interrupt %d", q.index, vec)
 	}
 	v.common.w64(cfgQueueDesc, q.mem.Phys)
@@ -240,8 +316,8 @@ func (v *device) enable(q *queue) error {
 	return nil
 }
 
-// restart resets a device that went wrong and sets it up as it was, with empty queues. It returns the tokens of what
-// it had.
+// restart resets a device that went wrong and sets it up as it was, with empty queues, all but [device.ready]. It returns the tokens of
+// what it had.
 func (v *device) restart() (lost []any, err error) {
 	err = v.reset()
 	for _, q := range v.queues {
@@ -255,14 +331,7 @@ func (v *device) restart() (lost []any, err error) {
 	if err := v.negotiate(v.features); err != nil {
 		return lost, err
 	}
-	v.common.w16(cfgConfigVector, noVector)
-	for _, q := range v.queues {
-		if err := v.enable(q); err != nil {
-			return lost, err
-		}
-	}
-	v.common.w8(cfgStatus, statusAcknowledge|statusDriver|statusFeaturesOK|statusDriverOK)
-	return lost, nil
+	return lost, v.enableAll()
 }
 
 // stop resets the device and gives back what it used.

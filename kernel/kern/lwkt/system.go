@@ -167,8 +167,9 @@ func (c *CPU) IsIdle() bool { return c.cur == c.idleThread }
 // Load is the number of threads that run or could; it may be asked from any CPU.
 func (c *CPU) Load() int { return int(c.load.Load()) }
 
-// WantResched tells whether the CPU should call Switch when it leaves the kernel.
-func (c *CPU) WantResched() bool { return c.resched }
+// WantResched tells whether the CPU should call Switch when it leaves the kernel. While the current thread has tokens it should
+// not, whoever waits: it would lose them in the midst of what they protect. It should once the last is released.
+func (c *CPU) WantResched() bool { return c.resched && c.thread(c.cur).ntoks == 0 }
 
 func (c *CPU) thread(id ThreadID) *Thread { return &c.sys.threads[id] }
 

@@ -231,3 +231,33 @@ func TestTokenCollisions(t *testing.T) {
 		t.Errorf("count %#x at the end", tok.count.Load())
 	}
 }
+
+// TestTokensKeepTheCPU lets the time of a thread with tokens run out, and a better thread wait: it goes on until it has released the
+// last of them.
+func TestTokensKeepTheCPU(t *testing.T) {
+	f, c := single(t)
+	cur, equal, better := f.thread(c, PriKernel), f.thread(c, PriKernel), f.thread(c, PriSoftTimer)
+	c.Schedule(cur)
+	c.Switch()
+	c.Schedule(equal)
+	var a, b Token
+	c.GetToken(&a, Exclusive)
+	c.GetToken(&b, Shared)
+	c.Tick()
+	c.Schedule(better)
+	if c.WantResched() {
+		t.Error("a thread is to be switched from while it has tokens")
+	}
+	c.ReleaseToken(&b)
+	if c.WantResched() {
+		t.Error("a thread is to be switched from while it has a token")
+	}
+	c.ReleaseToken(&a)
+	if !c.WantResched() {
+		t.Error("nobody waits after the last token was released")
+	}
+	c.Switch()
+	if c.Current() != better {
+		t.Errorf("thread %d runs, want the better, %d", c.Current(), better)
+	}
+}

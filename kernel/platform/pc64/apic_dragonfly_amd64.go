@@ -1,6 +1,10 @@
 package pc64
 
-import "dfemu/kernel/platform/acpi"
+import (
+	"sync/atomic"
+
+	"dfemu/kernel/platform/acpi"
+)
 
 // Vectors. Those of devices are below vecTimer.
 const (
@@ -148,8 +152,18 @@ func findGSI(gsi uint32) (n int, entry uint32) {
 	return -1, 0
 }
 
-// routeGSI sends a global system interrupt to a processor, unmasked.
-func routeGSI(gsi, vec, dest uint32, level, low bool) bool {
+// ioapicLock guards the pair of registers by which an I/O APIC is reached. It is taken with interrupts off.
+var ioapicLock atomic.Uint32
+
+func lockIOAPIC() {
+	for !ioapicLock.CompareAndSwap(0, 1) {
+		flushIfAsked()
+		pause()
+	}
+}
+
+// routeGSI sends a global system interrupt to a processor, masked or not.
+func routeGSI(gsi, vec, dest uint32, level, low, mask bool) bool {
 	n, e := findGSI(gsi)
 	if n < 0 {
 		return false
@@ -161,8 +175,14 @@ func routeGSI(gsi, vec, dest uint32, level, low bool) bool {
 	if low {
 		v |= 1 << 13
 	}
+	if mask {
+		v |= 1 << 16
+	}
+	lockIOAPIC()
+	ioapicWrite(n, 0x10+2*e, 1<<16)
 	ioapicWrite(n, 0x11+2*e, dest<<24)
 	ioapicWrite(n, 0x10+2*e, v)
+	ioapicLock.Store(0)
 	return true
 }
 
@@ -172,9 +192,11 @@ func maskGSI(gsi uint32, mask bool) {
 	if n < 0 {
 		return
 	}
+	lockIOAPIC()
 	v := ioapicRead(n, 0x10+2*e) &^ (1 << 16)
 	if mask {
 		v |= 1 << 16
 	}
 	ioapicWrite(n, 0x10+2*e, v)
+	ioapicLock.Store(0)
 }

@@ -77,7 +77,7 @@ func boot(p *percpu) {
 	initAPIC(p)
 	initIOAPICs()
 	initClock()
-	randomState.Store(rdtsc() ^ wallZero)
+	initRandom()
 	fpuSize = 512
 	if p.feat&featXSAVE != 0 {
 		_, ebx, _, _ := cpuid(0xd, 0)

@@ -32,8 +32,17 @@ var (
 	inputID   uint64 // what readers sleep on: its address
 )
 
+// initUART takes the UART over. What was typed before there was a kernel is in it, and is kept: nothing more comes in
+// while it is looped back to itself, so that no character falls to the reset of the FIFOs.
 func initUART() {
 	out8(com1+uartIER, 0)
+	out8(com1+uartLCR, 3)
+	out8(com1+uartMCR, 0x1b)
+	for i := 0; i < 16 && in8(com1+uartLSR)&uartReady != 0; i++ {
+		h := inputHead.Load()
+		inputRing[h%uint32(len(inputRing))] = in8(com1)
+		inputHead.Store(h + 1)
+	}
 	out8(com1+uartLCR, 0x83)
 	out8(com1, 1) // 115200 baud
 	out8(com1+1, 0)

@@ -23,14 +23,7 @@ const breakKey = 0x1d
 func SetDebugger(d *ddb.Debugger, onPanic bool) {
 	debugger = d
 	if onPanic {
-		panicHook = func() {
-			p := this()
-			tid := lwkt.ThreadID(0)
-			if p.ctx != 0 {
-				tid = system.CPU(int(p.index)).Current()
-			}
-			debugger.Enter(int(tid), ddb.Panic)
-		}
+		panicHook = func() { debugger.Enter(stoppedThread(), ddb.Panic) }
 	}
 	debugKnown.Store(1)
 }
@@ -40,14 +33,25 @@ func Debug() { kcall(kernelDebug, 0, 0, 0) }
 
 // debug stops the other CPUs and calls f.
 func debug(c *lwkt.CPU, f func(id int)) {
-	c.Quiesce(othersUp)
+	held := stepHeld
+	if !held {
+		c.Quiesce(othersUp)
+	}
+	stepHeld, stepWanted = false, 0
 	id := 0
 	debugStop = 0
-	if !c.IsIdle() {
+	if held {
+		id = int(stepThread)
+		debugStop = addressOf(contextOf(stepThread))
+	} else if !c.IsIdle() {
 		id = int(c.Current())
 		debugStop = addressOf(contextOf(c.Current()))
 	}
 	f(id)
+	if stepWanted != 0 {
+		holdStep(this())
+		return
+	}
 	c.Unquiesce(ipiTest, 0)
 }
 
@@ -64,12 +68,14 @@ func enterAsked(id int) { debugger.Enter(id, ddb.Asked) }
 
 // debugTrap gives the debugger an exception of the thread that runs, and returns false if that is not for it.
 func debugTrap(c *lwkt.CPU, x *context) bool {
-	if debugKnown.Load() == 0 || !debugger.Active() {
-		return false
+	if gdbTrap(c, x) {
+		return true
 	}
 	taken := false
-	debug(c, func(id int) { taken = debugger.Trap(id, x.vec == 3, x.rip) })
-	return taken
+	if debugKnown.Load() != 0 && debugger.Active() {
+		debug(c, func(id int) { taken = debugger.Trap(id, x.vec == 3, x.rip) })
+	}
+	return taken || gdbStray(x)
 }
 
 // DebugMachine is the machine as the debugger sees it.

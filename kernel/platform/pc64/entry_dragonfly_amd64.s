@@ -337,6 +337,7 @@ have:
 	JNE   idle
 	TESTQ $0x200, 48(SP)
 	JZ    nested
+thread:
 	MOVQ  P_CTX(GS), DI
 	MOVQ  BX, C_BX(DI)
 	MOVQ  CX, C_CX(DI)
@@ -394,9 +395,17 @@ idle: // nothing is interrupted but waiting
 	CALL  ·kidle(SB)
 	JMP   ·leave(SB)
 
-nested: // the kernel itself: it may touch memory that is not there yet
+nested: // the kernel itself: it may touch memory that is not there yet, or run into a breakpoint
+	CMPQ  P_STEP(GS), $0
+	JE    kernel
+	MOVQ  $0, P_STEP(GS) // no, a thread that executes one instruction so
+	JMP   thread
+kernel:
+	CMPQ  16(SP), $3
+	JEQ   mayNest
 	CMPQ  16(SP), $14
 	JNE   fatal
+mayNest:
 	CMPQ  P_NESTED(GS), $0
 	JNE   fatal
 	MOVQ  $1, P_NESTED(GS)

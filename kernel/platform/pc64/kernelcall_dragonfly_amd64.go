@@ -9,7 +9,7 @@ import (
 // The kernel's own system calls, which its Go part makes by kcall.
 const (
 	kernelCalls     = 0x1000 + iota
-	kernelSleep     // (address, value, deadline): lwkt.SleepResult
+	kernelSleep     // (address, value, deadline): lwkt.SleepResult | the CPU's switches when it ran again << sleepShift, 0 without a sleep
 	kernelWakeup    // (address, number)
 	kernelSplz      // see to what became pending in a critical section
 	kernelCPU       // number of the CPU
@@ -26,15 +26,25 @@ const (
 	kernelTest      // (what, a, b): see test
 	kernelDebug     // enter the debugger
 	kernelYield     // let equals run
+	kernelSetPin    // (vector, global system interrupt, CPU): make that the vector's, masked
+	kernelUnmask    // (global system interrupt)
+	kernelGDB       // (whether to stop at once): look for gdb
+	kernelEntropy   // (address, number of bytes): into the random source; how many it was given
 )
 
 const (
+	sleepShift    = 8
 	sleepTimedOut = uint64(lwkt.TimedOut)
 	vecConsole    = vecDevice
+	vecDebug      = vecDevice + 1 // the debugger's serial port
+	vecFree       = vecDevice + 2 // the first for devices
 )
 
 // vectorPending and vectorCount are addresses of what a device's interrupt changes.
 var vectorPending, vectorCount [256]uint64
+
+// vectorGSI is the global system interrupt plus one of the vectors that pins have.
+var vectorGSI [256]uint32
 
 func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	id := c.Current()
@@ -94,9 +104,31 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		}
 	case kernelSetVector:
 		v := x.di & 255
+		if g := vectorGSI[v]; g != 0 && x.si == 0 {
+			maskGSI(g-1, true)
+			vectorGSI[v] = 0
+		}
 		atomic.StoreUint64(&vectorCount[v], x.dx)
 		atomic.StoreUint64(&vectorPending[v], x.si)
 		x.ax = 0
+	case kernelSetPin:
+		x.ax = 0
+		gsi := uint32(x.si)
+		if x.di < vecDevice || x.di >= vecTimer || x.dx >= uint64(ncpu) || !routeGSI(gsi, uint32(x.di), percpuOf(int(x.dx)).apicID, true, true, true) {
+			fail(x, eINVAL)
+			return
+		}
+		vectorGSI[x.di] = gsi + 1
+	case kernelUnmask:
+		x.ax = 0
+		maskGSI(uint32(x.di), false)
+	case kernelEntropy:
+		if x.si > 0 {
+			takeEntropy(x.di, x.si)
+		}
+		lockRandom()
+		x.ax = randomPool.Added()
+		randomLock.Store(0)
 	case kernelToken:
 		tok := (*lwkt.Token)(pointer(x.di))
 		if !system.Thread(id).Bound() {
@@ -129,6 +161,13 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	case kernelDebug:
 		x.ax = 0
 		breakIn(c)
+	case kernelGDB:
+		x.ax = 0
+		if x.di == 0 {
+			debugInterrupt(c)
+		} else if !gdbServer.Active() { // one that is there has had its say
+			stopForGDB(c)
+		}
 	case kernelYield:
 		x.ax = 0
 		c.Yield()
@@ -158,6 +197,10 @@ func deviceInterrupt(c *lwkt.CPU, vec int) {
 		consoleInterrupt(c)
 		return
 	}
+	if vec == vecDebug {
+		debugInterrupt(c)
+		return
+	}
 	pending, count := atomic.LoadUint64(&vectorPending[vec]), atomic.LoadUint64(&vectorCount[vec])
 	if pending == 0 {
 		return
@@ -170,7 +213,7 @@ func deviceInterrupt(c *lwkt.CPU, vec int) {
 // StartConsole turns the console's input interrupt on.
 func StartConsole() {
 	isa := tables.ISA[consoleIRQ]
-	routeGSI(isa.GSI, vecConsole, percpuOf(0).apicID, isa.Level, isa.ActiveLow)
+	routeGSI(isa.GSI, vecConsole, percpuOf(0).apicID, isa.Level, isa.ActiveLow, false)
 	out8(com1+uartIER, 1)
 }
 

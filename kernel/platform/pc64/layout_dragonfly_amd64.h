@@ -14,6 +14,7 @@
 #define P_IDLE    96
 #define P_NESTED  104
 #define P_NSYS    112
+#define P_STEP    120
 
 #define F_FSGS  1
 #define F_XSAVE 2

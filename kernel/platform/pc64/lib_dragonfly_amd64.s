@@ -132,6 +132,12 @@ TEXT ·cpuid(SB), NOSPLIT, $0-24
 	MOVL DX, edx+20(FP)
 	RET
 
+TEXT ·rdrand(SB), NOSPLIT, $0-9
+	RDRANDQ AX
+	MOVQ  AX, v+0(FP)
+	SETCS ok+8(FP)
+	RET
+
 TEXT ·percpuAddress(SB), NOSPLIT, $0-8
 	MOVQ P_SELF(GS), AX
 	MOVQ AX, ret+0(FP)

@@ -46,6 +46,9 @@ func contextOf(id lwkt.ThreadID) *context {
 func kexit(p *percpu) {
 	c := p.kcpu()
 	for {
+		if stepHeld {
+			return // p.ctx is the thread's that steps
+		}
 		if system.Thread(c.Current()).Crit() == 0 {
 			if c.HasIPIs() {
 				c.ProcessIPIs()
@@ -58,6 +61,9 @@ func kexit(p *percpu) {
 				for p.pending[w] != 0 {
 					runPending(p, c, w)
 				}
+			}
+			if stepHeld {
+				continue
 			}
 			if c.WantResched() {
 				c.Switch()
@@ -91,7 +97,9 @@ func ktrap() {
 	x := (*context)(pointer(uint64(contextAddress())))
 	if x.vec < 32 {
 		p.traps++
-		exception(p, x)
+		if stepTrap(p, x) {
+			return
+		}
 	} else {
 		interrupt(p, p.kcpu(), x.vec)
 	}
@@ -117,6 +125,9 @@ func interrupt(p *percpu, c *lwkt.CPU, vec uint64) {
 	case vecFlush:
 		flushIfAsked()
 	default:
+		if g := vectorGSI[vec&255]; g != 0 {
+			maskGSI(g-1, true) // or it comes again at once; who handles it unmasks it
+		}
 		p.pending[vec/64] |= 1 << (vec % 64)
 	}
 	apicWrite(apicEOI, 0)
@@ -157,8 +168,15 @@ func exception(p *percpu, x *context) {
 	atomic.OrUint64(&x.pend, 1<<(sig-1))
 }
 
-// knested is a page fault of the bottom layer itself.
+// knested is a page fault of the bottom layer itself, or a breakpoint there.
 func knested(frame *[7]uint64, bp uint64) {
+	if frame[0] == 3 {
+		if !discardBreak(frame[2] - 1) {
+			kfatal(frame, bp)
+		}
+		frame[2]-- // the instruction that was there
+		return
+	}
 	this().faults++
 	if !fault(getCR2(), frame[1]) {
 		kfatal(frame, bp)

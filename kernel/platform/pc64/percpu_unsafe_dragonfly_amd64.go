@@ -45,6 +45,7 @@ type percpu struct {
 	idle    uint64
 	nested  uint64
 	nsys    uint64
+	step    uint64 // the thread executes one instruction with interrupts off; see stepAlone
 
 	apicID   uint32
 	pending  [4]uint64 // device interrupts that came in a critical section
@@ -131,6 +132,6 @@ func sizeOf[T any]() uint64 {
 func checkLayout() bool {
 	var p percpu
 	var c context
-	return unsafe.Offsetof(p.nsys) == 112 && unsafe.Offsetof(p.xmask) == 64 && unsafe.Offsetof(p.idle) == 96 &&
+	return unsafe.Offsetof(p.nsys) == 112 && unsafe.Offsetof(p.step) == 120 && unsafe.Offsetof(p.xmask) == 64 && unsafe.Offsetof(p.idle) == 96 &&
 		unsafe.Offsetof(c.cr2) == 192 && unsafe.Offsetof(c.fpu) == 256 && unsafe.Sizeof(c) <= contextSize
 }

@@ -86,7 +86,14 @@ func (*Platform) Wait(addr *atomic.Uint32, val uint32, timeout time.Duration) bo
 		until = uint64(now() + int64(timeout))
 	}
 	r, _ := blockingCall(kernelSleep, uint64(uintptr(unsafe.Pointer(addr))), uint64(val), until)
-	return r != sleepTimedOut
+	return r&(1<<sleepShift-1) != sleepTimedOut
+}
+
+// WaitOrder is Wait without a timeout that tells the place of the switch that ended the sleep among all of the
+// CPU: when LWKT let the thread run, whatever the Go scheduler does then. It is 0 if the thread has not slept.
+func WaitOrder(addr *atomic.Uint32, val uint32) uint64 {
+	r, _ := blockingCall(kernelSleep, uint64(uintptr(unsafe.Pointer(addr))), uint64(val), 0)
+	return r >> sleepShift
 }
 
 // Wake implements kern.Platform.
@@ -142,7 +149,7 @@ func (*Platform) MapRegisters(phys, size uint64) (kern.Registers, error) {
 func (p *Platform) NewInterrupt(cpu int) (*kern.Interrupt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for v := vecDevice + 1; v < vecTimer; v++ {
+	for v := vecFree; v < vecTimer; v++ {
 		if p.interrupts[v] != nil {
 			continue
 		}
@@ -163,6 +170,25 @@ func (p *Platform) NewInterrupt(cpu int) (*kern.Interrupt, error) {
 		return i, nil
 	}
 	return nil, errors.New("allocate an interrupt: all vectors are in use")
+}
+
+// NewPin implements kern.Platform.
+func (p *Platform) NewPin(gsi uint32, cpu int) (*kern.Interrupt, error) {
+	i, err := p.NewInterrupt(cpu)
+	if err != nil {
+		return nil, err
+	}
+	if percpuOf(i.CPU).apicID > 254 {
+		i.CPU = 0 // an I/O APIC names only so many
+	}
+	vec := i.Data
+	if _, failed := kcall(kernelSetPin, uint64(vec), uint64(gsi), uint64(i.CPU)); failed {
+		i.Release()
+		return nil, fmt.Errorf("allocate interrupt %d: no I/O APIC has it", gsi)
+	}
+	i.Addr, i.Data = 0, 0
+	i.Rearm = func() { kcall(kernelUnmask, uint64(gsi), 0, 0) }
+	return i, nil
 }
 
 // Console implements kern.Platform.

@@ -54,6 +54,9 @@ var fpuSize uint64
 // deliver makes a thread that is about to run run the handler of a signal that waits.
 func deliver(p *percpu, x *context) {
 	waiting := atomic.LoadUint64(&x.pend) &^ x.mask
+	if x.flags&trapFlag != 0 {
+		waiting &^= 1 << (sigURG - 1) // a debugger steps: the Go scheduler can wait
+	}
 	if waiting == 0 {
 		return
 	}

@@ -41,6 +41,7 @@ const (
 	sysLwpCreate   = 495
 	sysLwpGettid   = 496
 	sysLwpKill     = 497
+	sysGetrandom   = 550
 )
 
 // Errors, by DragonFly's numbers.
@@ -73,7 +74,6 @@ const (
 )
 
 var (
-	randomState atomic.Uint64
 	kqTriggered atomic.Uint32
 	kqEvent     [4]uint64 // the registered EVFILT_USER event
 	unknownSys  [64]uint16
@@ -170,6 +170,9 @@ func syscall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		open(x)
 	case sysRead:
 		read(c, x)
+	case sysGetrandom: // (buffer, length, flags)
+		x.ax = min(x.si, 1<<20)
+		fillRandom(x.di, x.ax)
 	case sysWrite:
 		if x.di != 1 && x.di != 2 {
 			fail(x, eBADF)
@@ -251,7 +254,7 @@ func finishSleep(c *lwkt.CPU, x *context) {
 		x.ax = uint64(nr)
 		x.rip -= 2
 	case nr == kernelSleep:
-		x.ax = uint64(result)
+		x.ax = uint64(result) | c.Stats.Switches<<sleepShift
 	}
 }
 
@@ -550,9 +553,7 @@ func open(x *context) {
 func read(c *lwkt.CPU, x *context) {
 	switch x.di {
 	case randomFD:
-		for i := range x.dx {
-			store8(x.si+i, byte(random()>>32))
-		}
+		fillRandom(x.si, x.dx)
 		x.ax = x.dx
 	case 0:
 		ident := addressOf(&inputID)
@@ -570,14 +571,6 @@ func read(c *lwkt.CPU, x *context) {
 	default:
 		fail(x, eBADF)
 	}
-}
-
-// random is SplitMix64 over a counter, stirred with the time-stamp counter, or the processor's generator.
-func random() uint64 {
-	z := randomState.Add(0x9e3779b97f4a7c15) + rdtsc()
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }
 
 // exit is the end of the kernel's Go program.

@@ -77,6 +77,7 @@ func (b *Bio) Done(err error) {
 	if err != nil {
 		err = &Error{Device: d.info.Name, Cmd: b.Cmd, Offset: b.Offset, Length: b.Length, Err: err}
 		d.stats.Errors.Add(1)
+		d.complain(err)
 	}
 	b.Offset, b.Driver = b.offset, nil
 	d.pending.Add(-1)

@@ -1,9 +1,12 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"dfemu/kernel/kern"
 	"dfemu/kernel/kern/msgport"
@@ -48,6 +51,7 @@ type Disk struct {
 	gone    atomic.Bool
 	pending atomic.Int64
 	stats   Stats
+	told    complaints
 
 	// The rest belongs to the layer's thread, and to readers with its lock.
 	table part.Table
@@ -147,6 +151,8 @@ func (n *Node) check(b *Bio) error {
 		return ErrReadOnly
 	case b.Cmd == Delete && !d.info.CanDelete:
 		return ErrSupported
+	case b.Cmd == Delete && b.Length > deleteMost:
+		return errSize
 	case b.Cmd != Delete && (b.Length > int64(d.info.MaxTransfer) || b.Length > int64(len(b.Mem.Bytes))):
 		return errSize
 	}
@@ -165,7 +171,7 @@ func (n *Node) ReadAt(p []byte, off int64) (int, error) {
 		at := off + int64(done)
 		head := at % sector
 		size := min(int64(n.disk.info.MaxTransfer), (head+int64(len(p)-done)+sector-1)/sector*sector, maxBuffer)
-		mem, err := l.Buffer(int(size))
+		mem, size, err := l.some(size)
 		if err != nil {
 			return done, err
 		}
@@ -198,7 +204,7 @@ func (n *Node) WriteAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		size := min(int64(n.disk.info.MaxTransfer), int64(len(p)-done), maxBuffer)
-		mem, err := l.Buffer(int(size))
+		mem, size, err := l.some(size)
 		if err != nil {
 			return done, err
 		}
@@ -222,11 +228,23 @@ func (n *Node) Flush() error {
 	return n.Do(b)
 }
 
+// deleteMost is how much one request deletes, in bytes: commands have room for that in any case.
+const deleteMost = 1 << 30
+
 // Delete tells the disk that a range of whole sectors is not needed.
 func (n *Node) Delete(off, length int64) error {
-	b := NewBio(n.disk.layer.k, nil)
-	b.Cmd, b.Offset, b.Length = Delete, off, length
-	return n.Do(b)
+	if off < 0 || off > n.Size || length < 0 || length > n.Size-off {
+		return &Error{Device: n.Name, Cmd: Delete, Offset: off, Length: length, Err: ErrRange}
+	}
+	for end := off + length; off < end; {
+		b := NewBio(n.disk.layer.k, nil)
+		b.Cmd, b.Offset, b.Length = Delete, off, min(end-off, deleteMost)
+		if err := n.Do(b); err != nil {
+			return err
+		}
+		off += min(end-off, deleteMost)
+	}
+	return nil
 }
 
 // Sanitize makes a serial number part of a name: all but letters, digits and - @ + . , becomes _.
@@ -322,4 +340,40 @@ func Megabytes(n int64) string {
 		return fmt.Sprintf("%dKB", n>>10)
 	}
 	return fmt.Sprintf("%dMB", n>>20)
+}
+
+// Errors that are written to the log: so many in a time, and how many more there were.
+const (
+	complainMost = 8
+	complainTime = 5 * time.Second
+)
+
+// complaints limits what a disk's errors write to the log.
+type complaints struct {
+	mu    sync.Mutex
+	since time.Duration
+	n     int
+}
+
+// complain writes an error of a request to the log. That a disk is gone is said once, by who takes it away.
+func (d *Disk) complain(err error) {
+	if errors.Is(err, ErrGone) {
+		return
+	}
+	c, k := &d.told, d.layer.k
+	c.mu.Lock()
+	more := 0
+	if now := k.Now(); c.n == 0 || now-c.since > complainTime {
+		more = max(c.n-complainMost, 0)
+		c.n, c.since = 0, now
+	}
+	c.n++
+	n := c.n
+	c.mu.Unlock()
+	if more > 0 {
+		k.Printf("%s: %d more errors", d.info.Name, more)
+	}
+	if n <= complainMost {
+		k.Printf("%v", err)
+	}
 }

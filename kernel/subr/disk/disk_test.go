@@ -280,3 +280,95 @@ func FuzzSanitize(f *testing.F) {
 		}
 	})
 }
+
+// tight is a host without memory in large pieces, or without any.
+type tight struct {
+	kern.Host
+	most int
+}
+
+func (h *tight) AllocDMA(size, align int, limit uint64) (kern.DMA, error) {
+	if size > h.most {
+		return kern.DMA{}, errors.New("no memory")
+	}
+	return h.Host.AllocDMA(size, align, limit)
+}
+
+// TestTight reads and writes where memory is short: in pieces, and if there is none with an error.
+func TestTight(t *testing.T) {
+	h := &tight{most: 4096}
+	layer := New(kern.New(h), nil)
+	r := &ram{data: make([]byte, 256<<10)}
+	d, err := layer.Create(Info{Name: "da0", SectorSize: 512, Sectors: 512, MaxTransfer: 128 << 10}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer.Sync()
+	n := layer.Nodes(d)[0]
+	want := bytes.Repeat([]byte("0123456789abcdef"), 8000)
+	if _, err := n.WriteAt(want, 512); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want)-999)
+	if _, err := n.ReadAt(got, 512+333); err != nil || !bytes.Equal(got, want[333:333+len(got)]) {
+		t.Errorf("what was written does not come back: %v", err)
+	}
+	h.most = 0
+	layer.pool.mu.Lock()
+	layer.pool.free = [9][]kern.DMA{}
+	layer.pool.mu.Unlock()
+	if _, err := n.ReadAt(got, 0); err == nil {
+		t.Error("a read succeeds without memory")
+	}
+	h.most = 1 << 20
+	if _, err := n.ReadAt(got, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestComplaints has a disk fail again and again: the log names it, and does not fill.
+func TestComplaints(t *testing.T) {
+	var out bytes.Buffer
+	r := withSlice()
+	layer := New(kern.New(&kern.Host{Out: &out}), nil)
+	d, err := layer.Create(Info{Name: "da0", SectorSize: 512, Sectors: 128}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer.Sync()
+	r.mu.Lock()
+	r.fail = ErrMedium
+	r.mu.Unlock()
+	for range 100 {
+		if _, err := layer.Find("da0").ReadAt(make([]byte, 512), 512); !errors.Is(err, ErrMedium) {
+			t.Fatal(err)
+		}
+	}
+	layer.Destroy(d)
+	layer.Sync()
+	if n := strings.Count(out.String(), "da0: read of 512 bytes at 512: medium error"); n != complainMost {
+		t.Errorf("100 errors made %d lines, want %d", n, complainMost)
+	}
+}
+
+// TestDeletePieces deletes more than one request can.
+func TestDeletePieces(t *testing.T) {
+	r := &ram{data: make([]byte, 4096)}
+	layer := New(kern.New(&kern.Host{}), nil)
+	d, err := layer.Create(Info{Name: "da0", SectorSize: 512, Sectors: 1 << 24, CanDelete: true}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := d.node(&Node{Name: "da0", Size: 1 << 33})
+	if err := n.Delete(512, 1<<32); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trims != 4 {
+		t.Errorf("4 GiB were deleted by %d requests, want 4", r.trims)
+	}
+	if err := n.Delete(0, 1<<33+1); !errors.Is(err, ErrRange) {
+		t.Errorf("deleting more than there is: %v", err)
+	}
+}

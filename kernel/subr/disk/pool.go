@@ -40,6 +40,17 @@ func (l *Layer) Buffer(n int) (kern.DMA, error) {
 	return p.k.AllocDMA(4096<<o, 4096, 0)
 }
 
+// some is Buffer for what can be done piece by piece: where memory is short it may be less, but not less than 4096 bytes.
+func (l *Layer) some(n int64) (kern.DMA, int64, error) {
+	for {
+		m, err := l.Buffer(int(n))
+		if err == nil || n <= 4096 {
+			return m, n, err
+		}
+		n = max(n/2&^4095, 4096)
+	}
+}
+
 // Release gives a buffer back.
 func (l *Layer) Release(m kern.DMA) {
 	if len(m.Bytes) == 0 {

@@ -84,6 +84,22 @@ func (h *Handle) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Sync makes what was written last, on devices that keep it back.
+func (h *Handle) Sync() error {
+	if h.dev.destroyed.Load() {
+		return ErrGone
+	}
+	f, ok := h.file.(interface{ Flush() error })
+	if !ok {
+		return nil
+	}
+	err := f.Flush()
+	if h.dev.destroyed.Load() && err != nil {
+		err = errors.Join(ErrGone, err)
+	}
+	return err
+}
+
 // Close ends the use of the device. Only the first call does something.
 func (h *Handle) Close() (err error) {
 	h.once.Do(func() {

@@ -16,6 +16,10 @@ import (
 type Driver struct {
 	Layer *disk.Layer
 	Debug *ddb.Debugger // may be nil
+	// Timeout is how long a device has for a command; 0 is 10 s.
+	Timeout time.Duration
+
+	times *times // of tests
 }
 
 // Name implements pci.Driver.
@@ -36,11 +40,20 @@ type controller struct {
 	ports   []*port
 	ints    []*kern.Interrupt
 	present uint32
+	times   times
 }
 
 // Attach implements pci.Driver.
 func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
-	c := &controller{k: d.Kernel(), pci: d, name: fmt.Sprintf("ahci%d", unit), layer: drv.Layer}
+	c := &controller{k: d.Kernel(), pci: d, name: fmt.Sprintf("ahci%d", unit), layer: drv.Layer, times: usualTimes}
+	if drv.times != nil {
+		c.times = *drv.times
+	}
+	if drv.Timeout > 0 {
+		c.times.command = drv.Timeout
+		c.times.exec = min(c.times.exec, drv.Timeout)
+	}
+	c.times.tick = min(c.times.tick, c.times.command/4)
 	var err error
 	if c.regs, err = d.Map(5); err != nil {
 		return nil, err
@@ -113,7 +126,7 @@ func (c *controller) handoff() {
 		return
 	}
 	c.regs.Write32(regBOHC, c.regs.Read32(regBOHC)|bohOS)
-	for end := c.k.Now() + 2*time.Second; c.regs.Read32(regBOHC)&(bohBIOS|bohBusy) != 0; {
+	for end := c.k.Now() + 2*c.times.reset; c.regs.Read32(regBOHC)&(bohBIOS|bohBusy) != 0; {
 		if c.k.Now() > end {
 			c.k.Printf("%s: the firmware does not let go of it", c.name)
 			return
@@ -127,7 +140,7 @@ func (c *controller) reset() error {
 	c.regs.Write32(regGHC, ghcEnable)
 	cap, pi := c.regs.Read32(regCAP), c.regs.Read32(regPI)
 	c.regs.Write32(regGHC, ghcEnable|ghcReset)
-	end := c.k.Now() + time.Second
+	end := c.k.Now() + c.times.reset
 	for c.regs.Read32(regGHC)&ghcReset != 0 {
 		if c.regs.Read32(regGHC) == allOnes {
 			return disk.ErrGone
@@ -145,11 +158,15 @@ func (c *controller) reset() error {
 
 // interrupt looks which ports have something to say.
 func (c *controller) interrupt() {
-	for range 32 {
+	for i := range 32 {
 		is := c.regs.Read32(regIS) & c.present
 		if is == 0 || c.regs.Read32(regGHC) == allOnes {
+			if i == 0 {
+				c.ints[0].Idle()
+			}
 			return
 		}
+		c.ints[0].Busy()
 		for _, p := range c.ports {
 			if is>>p.n&1 != 0 {
 				p.interrupt()

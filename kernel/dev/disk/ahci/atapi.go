@@ -86,7 +86,7 @@ func (p *port) pollMedium() {
 	p.mu.Unlock()
 	p.write(portIE, 0)
 	sectors, size := p.medium()
-	p.write(portSERR, p.read(portSERR)&^(1<<26|1<<16))
+	p.write(portSERR, p.read(portSERR)&^serrChange)
 	p.write(portIS, intAll&^intChange)
 	p.mu.Lock()
 	p.recovering = false

@@ -31,10 +31,14 @@ type command struct {
 	bounce kern.DMA
 	since  time.Duration
 	tries  int
+	moved  int // bytes, as the controller has counted; of queued commands it need not
 }
 
 // finish gives the request back.
 func (m *command) finish(err error) {
+	if err == nil && !m.ncq && m.moved != m.length {
+		err = fmt.Errorf("%w: %d of %d bytes were transferred", disk.ErrIO, m.moved, m.length)
+	}
 	if len(m.bounce.Bytes) > 0 {
 		if err == nil && !m.write {
 			copy(m.bio.Mem.Bytes[:m.length], m.bounce.Bytes)
@@ -84,7 +88,7 @@ func (p *port) Strategy(b *disk.Bio) {
 func (p *port) refill() {
 	for len(p.waiting) > 0 && !p.recovering {
 		m := p.waiting[0]
-		if p.active != 0 && (!m.ncq || !p.queued) {
+		if p.active != 0 && (!m.ncq || !p.queued || p.alone > 0 || p.lonely) {
 			return // queued and other commands do not mix
 		}
 		slot := p.slot()
@@ -92,7 +96,8 @@ func (p *port) refill() {
 			return
 		}
 		p.waiting = p.waiting[1:]
-		p.queued = m.ncq
+		p.queued, p.lonely = m.ncq, p.alone > 0
+		p.alone = max(p.alone-1, 0)
 		p.ccb[slot] = m
 		p.active |= 1 << slot
 		m.since = p.c.k.Now()
@@ -165,13 +170,15 @@ func (p *port) interrupt() {
 	if is == allOnes {
 		return
 	}
-	p.write(portIS, is)
-	if is &= intAll; is&(intError|intChange) != 0 {
+	if is&(intError|intChange) != 0 {
+		// Noted before it is cleared: meanwhile nobody must take what is not under way any more for done.
+		p.pending.Or(is & intAll)
 		p.write(portIE, 0)
-		p.pending.Or(is)
+		p.write(portIS, is)
 		p.signals.Raise(sigInt)
 		return
 	}
+	p.write(portIS, is)
 	p.complete()
 }
 
@@ -183,9 +190,9 @@ func (p *port) complete() {
 		return
 	}
 	busy := p.read(portSACT) | p.read(portCI)
-	if busy == allOnes || p.read(portIS)&intError != 0 {
+	if busy == allOnes || p.read(portIS)&(intError|intChange) != 0 || p.pending.Load() != 0 {
 		p.mu.Unlock()
-		return // gone, or an error, of which there is or will be an interrupt
+		return // gone, or an error or another device, of which there is or will be an interrupt
 	}
 	done := p.take(p.active &^ busy)
 	p.refill()
@@ -212,7 +219,7 @@ var errTask = errors.New("the device reports an error")
 // Data goes to or comes from the scratch page.
 func (p *port) poll(f frame, cdb []byte, n int, timeout time.Duration, flags uint32) error {
 	if timeout == 0 {
-		timeout = execTime
+		timeout = p.c.times.exec
 	}
 	slot := p.errSlot()
 	p.fill(slot, f, cdb, p.mem.Phys+offScratch, n, false, flags)
@@ -227,13 +234,21 @@ func (p *port) poll(f frame, cdb []byte, n int, timeout time.Duration, flags uin
 		case is&intError != 0 || ci>>slot&1 == 0 && f.command != 0 && tfd&tfdError != 0:
 			return fmt.Errorf("%w: task file %#x, interrupt status %#x", errTask, tfd, is)
 		case ci>>slot&1 == 0:
+			if got := p.transferred(slot); got != n && cdb == nil {
+				return fmt.Errorf("%w: %d of %d bytes were transferred", disk.ErrIO, got, n)
+			}
 			return nil
+		case !p.present():
+			return errNoDevice
 		case p.c.k.Now() > end:
 			return disk.ErrTimeout
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
 }
+
+// transferred is how many bytes the controller has counted for a slot's command.
+func (p *port) transferred(slot int) int { return int(dma.Load32(p.mem.Bytes, slot*32+4)) }
 
 // scratch is a copy of the scratch page.
 func (p *port) scratch(n int) []byte {

@@ -79,6 +79,15 @@ func ident(b []byte) string {
 // parse reads the 512 bytes of IDENTIFY DEVICE or IDENTIFY PACKET DEVICE (ACS-3, 7.12).
 func (i *identity) parse(b []byte) error {
 	word := func(n int) uint16 { return binary.LittleEndian.Uint16(b[2*n:]) }
+	if b[510] == 0xa5 {
+		sum := byte(0)
+		for _, v := range b {
+			sum += v
+		}
+		if sum != 0 {
+			return errors.New("the checksum is wrong")
+		}
+	}
 	i.serial, i.firmware, i.model = ident(b[20:40]), ident(b[46:54]), ident(b[54:94])
 	if i.packet {
 		return nil
@@ -99,8 +108,11 @@ func (i *identity) parse(b []byte) error {
 	if i.sector < 512 || i.sector > 4096 || i.sector&(i.sector-1) != 0 {
 		return fmt.Errorf("sectors of %d bytes", i.sector)
 	}
-	if i.sectors == 0 {
+	switch {
+	case i.sectors == 0:
 		return errors.New("the device has no sectors")
+	case !i.lba48 && i.sectors > 1<<28:
+		return fmt.Errorf("%d sectors with addresses of 28 bits", i.sectors)
 	}
 	if w := word(76); w != 0xffff && w>>8&1 != 0 && i.lba48 {
 		i.depth = int(word(75)&31) + 1

@@ -67,6 +67,8 @@ type port struct {
 	queued     bool // what is active is NCQ
 	ccb        [slots]*command
 	waiting    []*command
+	alone      int  // so many of those that wait are to be sent one at a time
+	lonely     bool // what is active is one of them
 }
 
 func newPort(c *controller, n int) (*port, error) {
@@ -92,6 +94,8 @@ func (p *port) setState(s State) { p.state.Store(int32(s)) }
 
 // run is the port's thread.
 func (p *port) run() {
+	defer p.announced.Set() // also after a panic nobody waits for ever
+	defer p.ready.Set()
 	found := p.find()
 	p.ready.Set()
 	// Disks get their units in the order of the ports.
@@ -105,6 +109,7 @@ func (p *port) run() {
 	for {
 		sig := p.signals.Take(timeout)
 		if sig&sigStop != 0 {
+			p.close()
 			if p.read(portCMD) != allOnes {
 				p.write(portIE, 0)
 				_ = p.stopEngine() // the reset of the controller follows
@@ -114,15 +119,19 @@ func (p *port) run() {
 		if is := p.pending.Swap(0); is != 0 {
 			p.handle(is)
 		}
+		if sig == 0 {
+			p.lost()
+		}
 		p.complete()
-		if p.check() {
-			timeout = tick
+		if p.check() || sig != 0 {
+			// Also what is quiet is watched for a tick: requests that follow one another do not wake this thread each time.
+			timeout = p.c.times.tick
 			continue
 		}
 		p.watched.Store(false)
 		if timeout = p.idle(); p.busy() {
 			p.watched.Store(true)
-			timeout = tick
+			timeout = p.c.times.tick
 		}
 		if sig == 0 && State(p.state.Load()) == Good && p.id.packet {
 			p.pollMedium()
@@ -133,7 +142,7 @@ func (p *port) run() {
 // idle is for how long the thread sleeps when nothing is under way.
 func (p *port) idle() time.Duration {
 	if State(p.state.Load()) == Good && p.id.packet {
-		return mediaPoll
+		return p.c.times.media
 	}
 	return -1
 }
@@ -161,10 +170,11 @@ func (p *port) find() bool {
 	return false
 }
 
-// listen lets the port interrupt: a device may be plugged in to any, also to one that failed.
+// listen lets the port interrupt: a device may be plugged in to any, also to one that failed. What has come or gone since the last
+// reset of the connection is still to be told.
 func (p *port) listen() {
-	p.write(portSERR, allOnes)
-	p.write(portIS, allOnes)
+	p.write(portSERR, p.read(portSERR)&^serrChange)
+	p.write(portIS, allOnes&^uint32(intChange))
 	p.write(portIE, intAll)
 }
 
@@ -224,7 +234,7 @@ func (p *port) init() error {
 		return err
 	}
 	p.write(portCMD, p.read(portCMD)&^cmdFRE)
-	if !p.wait(portCMD, cmdFR, 0, stopTime) {
+	if !p.wait(portCMD, cmdFR, 0, p.c.times.stop) {
 		return errors.New("it does not stop receiving")
 	}
 	p.write(portCLB, uint32(p.mem.Phys))
@@ -237,6 +247,9 @@ func (p *port) init() error {
 	return nil
 }
 
+// present tells whether a device is connected.
+func (p *port) present() bool { return p.read(portSSTS)&15 == 3 }
+
 // wait waits until the bits of a register are as they should be.
 func (p *port) wait(reg uint64, mask, want uint32, timeout time.Duration) bool {
 	end := p.c.k.Now() + timeout
@@ -245,7 +258,7 @@ func (p *port) wait(reg uint64, mask, want uint32, timeout time.Duration) bool {
 		if v&mask == want {
 			return true
 		}
-		if v == allOnes || p.c.k.Now() > end {
+		if v == allOnes || p.c.k.Now() > end || reg == portTFD && !p.present() {
 			return false
 		}
 		time.Sleep(200 * time.Microsecond)
@@ -255,7 +268,7 @@ func (p *port) wait(reg uint64, mask, want uint32, timeout time.Duration) bool {
 // stopEngine stops the processing of commands.
 func (p *port) stopEngine() error {
 	p.write(portCMD, p.read(portCMD)&^cmdStart)
-	if !p.wait(portCMD, cmdCR, 0, stopTime) {
+	if !p.wait(portCMD, cmdCR, 0, p.c.times.stop) {
 		return errors.New("it does not stop processing commands")
 	}
 	return nil
@@ -265,7 +278,7 @@ func (p *port) stopEngine() error {
 func (p *port) startEngine() error {
 	if p.read(portTFD)&(tfdBusy|tfdDRQ) != 0 && p.c.cap&capCLO != 0 {
 		p.write(portCMD, p.read(portCMD)|cmdCLO)
-		if !p.wait(portCMD, cmdCLO, 0, stopTime) {
+		if !p.wait(portCMD, cmdCLO, 0, p.c.times.stop) {
 			return errors.New("it does not override the device's busy state")
 		}
 	}
@@ -279,16 +292,16 @@ func (p *port) hardReset() error {
 		return err
 	}
 	p.write(portSCTL, 0x301)
-	time.Sleep(2 * time.Millisecond)
+	time.Sleep(p.c.times.comReset)
 	p.write(portSCTL, 0x300)
-	end := p.c.k.Now() + presence
+	end := p.c.k.Now() + p.c.times.presence
 	for {
 		det := p.read(portSSTS) & 15
 		if det == 3 {
 			break
 		}
-		if det == 1 && end < p.c.k.Now()+presence {
-			end = p.c.k.Now() + negotiation // something is there: it has time to come up
+		if det == 1 && end < p.c.k.Now()+p.c.times.presence {
+			end = p.c.k.Now() + p.c.times.negotiation // something is there: it has time to come up
 		}
 		if p.c.k.Now() > end {
 			if det == 0 || det == 4 {
@@ -299,7 +312,10 @@ func (p *port) hardReset() error {
 		time.Sleep(500 * time.Microsecond)
 	}
 	p.write(portSERR, allOnes)
-	if !p.wait(portTFD, tfdBusy|tfdDRQ, 0, busyTime) {
+	if !p.wait(portTFD, tfdBusy|tfdDRQ, 0, p.c.times.busy) {
+		if !p.present() {
+			return errNoDevice
+		}
 		return fmt.Errorf("the device stays busy after a reset, task file %#x", p.read(portTFD))
 	}
 	return nil
@@ -323,7 +339,10 @@ func (p *port) softReset() error {
 	if err := p.poll(fis, nil, 0, 0, 0); err != nil {
 		return fmt.Errorf("soft reset: %w", err)
 	}
-	if !p.wait(portTFD, tfdBusy|tfdDRQ, 0, busyTime) {
+	if !p.wait(portTFD, tfdBusy|tfdDRQ, 0, p.c.times.busy) {
+		if !p.present() {
+			return errNoDevice
+		}
 		return fmt.Errorf("the device stays busy after a soft reset, task file %#x", p.read(portTFD))
 	}
 	return nil
@@ -366,8 +385,16 @@ func (p *port) handle(is uint32) {
 	p.recover(is)
 }
 
+// close keeps requests from being sent.
+func (p *port) close() {
+	p.mu.Lock()
+	p.gone, p.recovering, p.alone = true, true, 0
+	p.mu.Unlock()
+}
+
 // vanish ends all requests and takes the disk away.
 func (p *port) vanish(why error) {
+	p.close()
 	if p.read(portCMD) != allOnes {
 		p.write(portIE, 0)
 		if err := p.stopEngine(); err != nil && p.c.regs.Read32(regGHC)&ghcEnable != 0 {
@@ -375,7 +402,6 @@ func (p *port) vanish(why error) {
 		}
 	}
 	p.mu.Lock()
-	p.gone, p.recovering = true, true
 	lost := p.take(allOnes)
 	lost = append(lost, p.waiting...)
 	p.waiting = nil
@@ -397,6 +423,7 @@ func (p *port) take(mask uint32) []*command {
 	for i, m := range p.ccb {
 		if m != nil && mask>>i&1 != 0 {
 			p.ccb[i] = nil
+			m.moved = p.transferred(i)
 			out = append(out, m)
 		}
 	}

@@ -1,7 +1,9 @@
 package ahci
 
 import (
+	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"dfemu/kernel/subr/disk"
@@ -29,11 +31,50 @@ func (p *port) check() bool {
 	if oldest == nil {
 		return false
 	}
-	if age := p.c.k.Now() - oldest.since; age > ioTimeout {
-		p.c.k.Printf("%s: command %#02x in slot %d is not answered for %v", p.name, oldest.frame.command, slot, age.Round(time.Second))
+	if age := p.c.k.Now() - oldest.since; age > p.c.times.command {
+		p.c.k.Printf("%s: command %#02x in slot %d is not answered for %v", p.name, oldest.frame.command, slot, age.Round(time.Millisecond))
 		p.recover(0)
 	}
 	return true
+}
+
+// lost looks for commands that are done or have failed, but of which no interrupt has told.
+func (p *port) lost() {
+	if is := p.read(portIS); is != allOnes && is&(intError|intChange) != 0 {
+		time.Sleep(p.c.times.irq) // it may be on its way
+		if is = p.read(portIS); is != allOnes && is&(intError|intChange) != 0 {
+			p.c.k.Printf("%s: an interrupt was lost, status %#x", p.name, is)
+			p.interrupt()
+			if is := p.pending.Swap(0); is != 0 {
+				p.handle(is)
+			}
+			return
+		}
+	}
+	done := func() (mask uint32, ccb [slots]*command) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.recovering || p.active == 0 {
+			return 0, ccb
+		}
+		busy := p.read(portSACT) | p.read(portCI)
+		if busy == allOnes {
+			return 0, ccb
+		}
+		return p.active &^ busy, p.ccb
+	}
+	mask, was := done()
+	if mask == 0 {
+		return
+	}
+	time.Sleep(p.c.times.irq)
+	again, now := done()
+	for i := range slots {
+		if mask&again>>i&1 != 0 && was[i] == now[i] {
+			p.c.k.Printf("%s: an interrupt was lost", p.name)
+			return
+		}
+	}
 }
 
 // recover finds out what failed, and sends the rest again (6.2.2). is is what the port said, 0 for a command that
@@ -55,7 +96,7 @@ func (p *port) recover(is uint32) {
 	p.write(portSERR, serr)
 	failed := uint32(0)
 	reason := disk.ErrIO
-	timeout := is == 0
+	timeout, unknown := is == 0, false
 	// Everything but an error of the device itself takes a reset of the connection.
 	hard := stopped != nil || timeout || is&(intHBFatal|intHBData|intIF|intOver|intUnknown) != 0
 	if !hard && is&intTFE != 0 && !p.id.packet {
@@ -67,6 +108,11 @@ func (p *port) recover(is uint32) {
 		} else if slot, why, err := p.readLog(); err != nil {
 			p.c.k.Printf("%s: log of the error: %v", p.name, err)
 			hard = true
+			if out := active & busy; bits.OnesCount32(out) == 1 {
+				failed, reason = out, taskError(byte(tfd>>8)) // it can have been no other
+			} else {
+				unknown = true
+			}
 		} else {
 			failed, reason = 1<<slot&active, why
 		}
@@ -89,17 +135,26 @@ func (p *port) recover(is uint32) {
 	p.mu.Lock()
 	// What was done before the error is done; the rest is sent again, but not without end.
 	done := p.take(active &^ busy &^ failed)
-	bad := p.take(failed)
-	var again, lost []*command
+	var bad, again, lost []*command
+	for _, m := range p.take(failed) {
+		if m.tries++; transient(reason) && m.tries < maxTries {
+			again = append(again, m)
+		} else {
+			bad = append(bad, m)
+		}
+	}
 	for _, m := range p.take(allOnes) {
-		m.tries++
-		if hard && m.tries >= maxTries {
+		if m.tries++; hard && m.tries >= maxTries {
 			lost = append(lost, m)
 		} else {
 			again = append(again, m)
 		}
 	}
 	p.waiting = append(again, p.waiting...)
+	if unknown {
+		// One of them fails, and would take the others along again.
+		p.alone = len(again)
+	}
 	p.mu.Unlock()
 	if timeout && p.fails >= maxFailures {
 		p.c.k.Printf("%s: it does not answer any more: out of use", p.name)
@@ -137,6 +192,11 @@ func (p *port) recover(is uint32) {
 	p.mu.Unlock()
 }
 
+// transient tells whether what failed may succeed when it is tried again.
+func transient(err error) bool {
+	return !errors.Is(err, disk.ErrMedium) && !errors.Is(err, disk.ErrRange) && !errors.Is(err, disk.ErrNoMedium)
+}
+
 // taskError is the device's error register as an error.
 func taskError(e byte) error {
 	switch {
@@ -153,7 +213,11 @@ func (p *port) readLog() (slot int, why error, err error) {
 	if err := p.poll(frame{command: ataReadLogExt, device: deviceLBA, lba: logNCQError, count: 1}, nil, 512, 0, 0); err != nil {
 		return 0, nil, err
 	}
-	b := p.scratch(512)
+	return parseLog(p.scratch(512))
+}
+
+// parseLog reads the 512 bytes of log page 10h.
+func parseLog(b []byte) (slot int, why error, err error) {
 	sum := byte(0)
 	for _, v := range b {
 		sum += v

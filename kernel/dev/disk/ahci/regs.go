@@ -71,6 +71,8 @@ const (
 	intError   = intTFE | intHBFatal | intHBData | intIF | intUnknown | intOver
 	intAll     = intDevice | intChange | intError
 
+	serrChange = 1<<16 | 1<<26 // the connection was lost, a device was connected
+
 	tfdError = 1 << 0
 	tfdDRQ   = 1 << 3
 	tfdFault = 1 << 5
@@ -120,16 +122,29 @@ const (
 	maxTransfer = 1 << 20
 )
 
-// Times.
+// Limits of what is tried.
 const (
-	stopTime    = 500 * time.Millisecond
-	presence    = 30 * time.Millisecond
-	negotiation = 3 * time.Second
-	busyTime    = 8 * time.Second
-	execTime    = 5 * time.Second
-	ioTimeout   = 10 * time.Second
-	tick        = time.Second
-	mediaPoll   = 5 * time.Second
 	maxTries    = 4
 	maxFailures = 5 // recoveries in a row without a command that succeeded
 )
+
+// times is how long things may take.
+type times struct {
+	reset       time.Duration // of the controller
+	stop        time.Duration // of a port
+	comReset    time.Duration // how long a COMRESET is sent
+	presence    time.Duration // until a device is detected
+	negotiation time.Duration // until the connection is up
+	busy        time.Duration // of a device after a reset
+	exec        time.Duration // of a command of the probe
+	command     time.Duration // of others, unless Driver.Timeout says otherwise
+	tick        time.Duration // between looks at commands that are under way, at most
+	irq         time.Duration // until an interrupt that has been sent is handled
+	media       time.Duration // between looks for a medium
+}
+
+var usualTimes = times{
+	reset: time.Second, stop: 500 * time.Millisecond, comReset: 2 * time.Millisecond, presence: 30 * time.Millisecond,
+	negotiation: 3 * time.Second, busy: 8 * time.Second, exec: 5 * time.Second, command: 10 * time.Second,
+	tick: time.Second, irq: 10 * time.Millisecond, media: 5 * time.Second,
+}

@@ -16,20 +16,34 @@ import (
 	"dfemu/kernel/subr/disk"
 )
 
-// Times.
+// Limits of what is tried.
 const (
-	adminTimeout = 5 * time.Second
-	ioTimeout    = 10 * time.Second // until a command is aborted
-	abortTime    = 5 * time.Second  // until the controller is reset, then
-	tick         = time.Second
-	maxTries     = 4
-	maxResets    = 3 // in a row without a command that succeeded
+	maxTries  = 4
+	maxResets = 3 // in a row without a command that succeeded
 )
+
+// times is how long things may take.
+type times struct {
+	ready time.Duration // at least; the controller may say that it takes longer
+	admin time.Duration // of an administrative command
+	io    time.Duration // until a command is aborted, unless Driver.Timeout says otherwise; half of it later the controller is reset
+	tick  time.Duration // between looks at commands that are under way, at most
+	irq   time.Duration // until an interrupt that has been sent is handled
+	slow  time.Duration // until it is said that the controller takes its time
+}
+
+var usualTimes = times{
+	ready: 500 * time.Millisecond, admin: 5 * time.Second, io: 10 * time.Second, tick: time.Second, irq: 10 * time.Millisecond, slow: 3 * time.Second,
+}
 
 // Driver is the driver of NVMe controllers.
 type Driver struct {
 	Layer *disk.Layer
 	Debug *ddb.Debugger // may be nil
+	// Timeout is how long the controller has for a command until it is aborted; 0 is 10 s.
+	Timeout time.Duration
+
+	times *times // of tests
 }
 
 // Name implements pci.Driver.
@@ -56,8 +70,9 @@ type controller struct {
 	unit    int
 	layer   *disk.Layer
 	stride  uint64
-	depth   int // of I/O queues
-	timeout time.Duration
+	depth   int           // of I/O queues
+	timeout time.Duration // for becoming ready
+	times   times
 
 	ints    []*kern.Interrupt
 	admin   *sq
@@ -72,9 +87,11 @@ type controller struct {
 	gone    atomic.Bool
 	alive   atomic.Bool // a command has succeeded since the last reset
 	resets  int
-	thread  *kern.Thread
-	ready   *kern.Event
-	err     error
+	// aborting are the commands that were asked to be aborted last, by queue; the thread's.
+	aborting map[int]underWay
+	thread   *kern.Thread
+	ready    *kern.Event
+	err      error
 
 	model, serial, firmware string
 	maxLen                  int
@@ -101,7 +118,15 @@ type namespace struct {
 func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 	k := d.Kernel()
 	c := &controller{k: k, pci: d, unit: unit, name: fmt.Sprintf("nvme%d", unit), layer: drv.Layer,
-		signals: k.NewSignals(), ready: k.NewEvent(), spaces: map[uint32]*namespace{}}
+		signals: k.NewSignals(), ready: k.NewEvent(), spaces: map[uint32]*namespace{}, times: usualTimes}
+	if drv.times != nil {
+		c.times = *drv.times
+	}
+	if drv.Timeout > 0 {
+		c.times.io = drv.Timeout
+		c.times.admin = min(c.times.admin, drv.Timeout)
+	}
+	c.times.tick = min(c.times.tick, c.times.io/4)
 	regs, err := d.Map(0)
 	if err != nil {
 		return nil, err
@@ -123,6 +148,12 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 
 // run is the controller's thread: up, then whatever comes.
 func (c *controller) run() {
+	defer func() {
+		if !c.ready.Happened() { // a panic: who waits must not wait for ever
+			c.err = errors.New("its driver has failed")
+			c.ready.Set()
+		}
+	}()
 	if err := c.attach(); err != nil {
 		c.err = err
 		c.release()
@@ -149,14 +180,16 @@ func (c *controller) run() {
 		if sig&sigRetry != 0 {
 			c.again()
 		}
-		timeout = tick
-		if !c.check() {
-			c.watched.Store(false)
-			if !c.busy() {
-				timeout = -1
-			} else {
-				c.watched.Store(true)
-			}
+		timeout = c.times.tick
+		if c.check() || sig != 0 {
+			// Also what is quiet is watched for a tick: requests that follow one another do not wake this thread each time.
+			continue
+		}
+		c.watched.Store(false)
+		if c.busy() {
+			c.watched.Store(true)
+		} else {
+			timeout = -1
 		}
 	}
 }
@@ -169,7 +202,10 @@ func (c *controller) attach() error {
 	}
 	c.version = c.regs.Read32(regVS)
 	c.stride = 4 << (cap >> 32 & 15)
-	c.timeout = max(time.Duration(cap>>24&0xff)*500*time.Millisecond, 500*time.Millisecond)
+	c.timeout = max(time.Duration(cap>>24&0xff)*500*time.Millisecond, c.times.ready)
+	if c.regs.Size() < regBells+2*c.stride {
+		return fmt.Errorf("its doorbells, %d bytes apart, are outside its registers of %d bytes", c.stride, c.regs.Size())
+	}
 	c.depth = min(int(cap&0xffff)+1, queueDepth)
 	if cap>>48&15 > 0 {
 		return fmt.Errorf("its smallest page is %d bytes", 4096<<(cap>>48&15))
@@ -194,8 +230,7 @@ func (c *controller) attach() error {
 		return err
 	}
 	c.k.Handle(c.ints[0], c.name+" admin", kern.IntrMed, func() {
-		c.acq.process()
-		c.interrupt(0)
+		c.interrupt(0, c.acq.process())
 	})
 	if err := c.enable(); err != nil {
 		return err
@@ -207,7 +242,7 @@ func (c *controller) attach() error {
 		return err
 	}
 	for i, in := range c.ints[1:] {
-		c.k.Handle(in, fmt.Sprintf("%s q%d", c.name, i+1), kern.IntrMed, func() { c.interrupt(i + 1) })
+		c.k.Handle(in, fmt.Sprintf("%s q%d", c.name, i+1), kern.IntrMed, func() { c.interrupt(i+1, 0) })
 	}
 	c.k.Printf("%s: <%s %s>, serial number %s, NVMe %d.%d, %d namespaces at most", c.name, c.model, c.firmware, c.serial,
 		c.version>>16, c.version>>8&0xff, c.count)
@@ -228,21 +263,26 @@ func (c *controller) vector(q int) int {
 	return 1 + (q-1)%(len(c.ints)-1)
 }
 
-// interrupt sees to the completion queues of an interrupt.
-func (c *controller) interrupt(v int) {
+// interrupt sees to the completion queues of an interrupt; n completions have been taken already.
+func (c *controller) interrupt(v, n int) {
 	c.mu.Lock()
 	qs := c.cqs
 	c.mu.Unlock()
 	for _, q := range qs {
 		if c.vector(q.id) == v {
-			q.process()
+			n += q.process()
 		}
+	}
+	if n == 0 {
+		c.ints[v].Idle()
+	} else {
+		c.ints[v].Busy()
 	}
 }
 
 // waitReady waits for CSTS.RDY.
 func (c *controller) waitReady(on bool) error {
-	end := c.k.Now() + c.timeout
+	end, slow := c.k.Now()+c.timeout, c.k.Now()+c.times.slow
 	for {
 		s := c.regs.Read32(regCSTS)
 		switch {
@@ -254,6 +294,9 @@ func (c *controller) waitReady(on bool) error {
 			return nil
 		case c.k.Now() > end:
 			return fmt.Errorf("ready is not %v after %v", on, c.timeout)
+		case c.k.Now() > slow:
+			slow = end
+			c.k.Printf("%s: it is not ready yet; it says that may take %v", c.name, c.timeout)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -284,10 +327,13 @@ func (c *controller) do(m command) (uint32, error) {
 	p := &m
 	p.done = c.k.NewEvent()
 	c.admin.submit(p)
-	if !p.done.Wait(adminTimeout) {
-		if c.acq.process() > 0 && p.done.Happened() {
+	for end := c.k.Now() + c.times.admin; !p.done.Wait(c.times.tick); {
+		switch {
+		case c.regs.Read32(regCSTS) == allOnes:
+			return 0, disk.ErrGone
+		case c.acq.process() > 0 && p.done.Happened():
 			c.k.Printf("%s: an interrupt of the admin queue was lost", c.name)
-		} else {
+		case c.k.Now() > end:
 			return 0, fmt.Errorf("admin command %#02x: %w", m.op, disk.ErrTimeout)
 		}
 	}
@@ -298,9 +344,20 @@ func (c *controller) do(m command) (uint32, error) {
 		return 0, fmt.Errorf("admin command %#02x: %w", m.op, disk.ErrSupported)
 	}
 	if p.status != 0 {
-		return 0, fmt.Errorf("admin command %#02x: status type %d code %#02x", m.op, p.status.kind(), p.status.code())
+		return 0, refusal{m.op, p.status}
 	}
 	return p.result, nil
+}
+
+// refusal is an admin command that the controller has ended with an error.
+type refusal struct {
+	op     uint8
+	status status
+}
+
+// Error implements error.
+func (r refusal) Error() string {
+	return fmt.Sprintf("admin command %#02x: status type %d code %#02x", r.op, r.status.kind(), r.status.code())
 }
 
 // page executes an admin command that fills a page.
@@ -321,7 +378,15 @@ func (c *controller) page(m command) ([]byte, error) {
 	return b, nil
 }
 
-func text(b []byte) string { return strings.TrimSpace(strings.TrimRight(string(b), "\x00")) }
+// text is a string of an identification: what cannot be printed is left out.
+func text(b []byte) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, string(b)))
+}
 
 // identify reads what the controller says of itself.
 func (c *controller) identify() error {
@@ -457,11 +522,9 @@ func (c *controller) Detach() {
 	c.signals.Raise(sigStop)
 	c.thread.Join()
 	for _, s := range c.sqs {
-		s.mu.Lock()
-		s.stopped = true
-		s.mu.Unlock()
+		s.hold()
 	}
-	if c.regs.Read32(regCSTS) != allOnes {
+	if !c.gone.Load() && c.regs.Read32(regCSTS) != allOnes {
 		c.shutdown()
 		c.regs.Write32(regCC, 0)
 		_ = c.waitReady(false) // then it is no master any more
@@ -480,15 +543,20 @@ func (c *controller) shutdown() {
 		}
 	}
 	for _, q := range c.cqs {
+		q.process()
+		q.stop()
 		if _, err := c.do(command{op: admDeleteCQ, dw10: [6]uint32{uint32(q.id)}}); err != nil {
 			c.k.Printf("%s: delete completion queue %d: %v", c.name, q.id, err)
 			break
 		}
 	}
 	c.regs.Write32(regCC, c.regs.Read32(regCC)&^(3<<14)|ccNormal)
-	for end := c.k.Now() + c.timeout; c.regs.Read32(regCSTS)&cstsShut != cstsShutEnd && c.k.Now() < end; {
-		time.Sleep(time.Millisecond)
+	for end := c.k.Now() + c.timeout; c.k.Now() < end; time.Sleep(time.Millisecond) {
+		if csts := c.regs.Read32(regCSTS); csts == allOnes || csts&cstsShut == cstsShutEnd {
+			return
+		}
 	}
+	c.k.Printf("%s: it does not end in order", c.name)
 }
 
 // fail takes the controller out of use: its disks vanish, and all requests end with an error.
@@ -502,12 +570,17 @@ func (c *controller) fail() {
 		disks = append(disks, n.disk)
 	}
 	clear(c.spaces)
+	cqs := append([]*cq{c.acq}, c.cqs...)
 	lost := c.retry
 	c.retry = nil
 	c.mu.Unlock()
 	for _, d := range disks {
 		c.layer.Destroy(d)
 	}
+	for _, q := range cqs {
+		q.stop()
+	}
+	c.admin.hold()
 	for _, s := range c.sqs {
 		lost = append(lost, s.stop()...)
 		lost = append(lost, s.drain()...)

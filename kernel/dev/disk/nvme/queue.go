@@ -24,16 +24,20 @@ type command struct {
 	space *namespace
 
 	// What became of it.
+	id      uint16 // while a slot has it
 	status  status
 	result  uint32
 	err     error // set when the controller did not answer it
 	since   time.Duration
 	tries   int
-	aborted bool
 	forever bool // an asynchronous event request may take as long as it likes
 }
 
-// sq is a submission queue. A command's identifier is its slot.
+// A command's identifier is its slot and, above slotBits, how often that was used: of a slot that is used again, a completion
+// that comes twice is not taken for the new command's.
+const slotBits = 10
+
+// sq is a submission queue.
 type sq struct {
 	c     *controller
 	id    int
@@ -45,6 +49,7 @@ type sq struct {
 	mu      sync.Mutex
 	tail    int
 	slots   []*command
+	uses    []uint16 // of each slot
 	free    []uint16
 	waiting []*command
 	stopped bool
@@ -58,11 +63,12 @@ type cq struct {
 	mem   kern.DMA
 	sqs   []*sq
 
-	mu    sync.Mutex
-	head  int
-	phase uint32
-	bad   atomic.Int64
-	count atomic.Uint64
+	mu      sync.Mutex
+	head    int
+	phase   uint32
+	stopped bool // the controller does not know it
+	bad     atomic.Int64
+	count   atomic.Uint64
 }
 
 func (c *controller) newSQ(id, depth int, q *cq) (*sq, error) {
@@ -96,6 +102,9 @@ func (c *controller) newCQ(id, depth int) (*cq, error) {
 func (s *sq) reset() {
 	s.tail = 0
 	s.slots = make([]*command, s.depth-1)
+	if s.uses == nil {
+		s.uses = make([]uint16, s.depth-1)
+	}
 	s.free = s.free[:0]
 	for i := s.depth - 2; i >= 0; i-- {
 		s.free = append(s.free, uint16(i))
@@ -106,7 +115,14 @@ func (q *cq) reset() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.mem.Bytes)
-	q.head, q.phase = 0, 1
+	q.head, q.phase, q.stopped = 0, 1, false
+}
+
+// stop keeps the queue's doorbell from being written.
+func (q *cq) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
 }
 
 func (q *cq) bell() uint64 { return regBells + uint64(2*q.id+1)*q.c.stride }
@@ -129,6 +145,8 @@ func (s *sq) put(m *command) {
 	slot := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
 	s.slots[slot] = m
+	s.uses[slot]++
+	m.id = slot | s.uses[slot]<<slotBits
 	m.since = s.c.k.Now()
 	if m.bio != nil && m.op != ioFlush && m.op != ioDataset {
 		m.prp1, m.prp2 = s.lists(int(slot), m.bio.Mem.Phys, int(m.bio.Length))
@@ -144,7 +162,7 @@ func (s *sq) put(m *command) {
 	e := s.mem.Bytes[s.tail*sqEntry:][:sqEntry]
 	clear(e)
 	le := binary.LittleEndian
-	le.PutUint32(e, uint32(m.op)|uint32(slot)<<16)
+	le.PutUint32(e, uint32(m.op)|uint32(m.id)<<16)
 	le.PutUint32(e[4:], m.nsid)
 	le.PutUint64(e[24:], m.prp1)
 	le.PutUint64(e[32:], m.prp2)
@@ -183,7 +201,7 @@ func (q *cq) process() int {
 	var done []*command
 	q.mu.Lock()
 	n := 0
-	for n < 2*q.depth {
+	for n < 2*q.depth && !q.stopped {
 		e := q.head * cqEntry
 		w := dma.Load32(q.mem.Bytes, e+12)
 		if w>>16&1 != q.phase {
@@ -194,7 +212,7 @@ func (q *cq) process() int {
 			q.head, q.phase = 0, q.phase^1
 		}
 		n++
-		if m := q.take(int(where>>16), int(w&0xffff)); m != nil {
+		if m := q.take(int(where>>16), uint16(w)); m != nil {
 			m.status, m.result = status(w>>17), result
 			done = append(done, m)
 		} else if bad := q.bad.Add(1); bad == 1 {
@@ -216,15 +234,23 @@ func (q *cq) process() int {
 	return n
 }
 
+// waits tells whether there is a completion that has not been taken.
+func (q *cq) waits() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.stopped && dma.Load32(q.mem.Bytes, q.head*cqEntry+12)>>16&1 == q.phase
+}
+
 // take returns the command that a completion is for, whose slot is free from then on.
-func (q *cq) take(id, slot int) *command {
+func (q *cq) take(id int, cid uint16) *command {
+	slot := int(cid & (1<<slotBits - 1))
 	for _, s := range q.sqs {
 		if s.id != id {
 			continue
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if slot >= len(s.slots) || s.slots[slot] == nil {
+		if slot >= len(s.slots) || s.slots[slot] == nil || s.slots[slot].id != cid {
 			return nil
 		}
 		m := s.slots[slot]
@@ -248,6 +274,13 @@ func (s *sq) refill() {
 		s.waiting = s.waiting[n:]
 		s.ring()
 	}
+}
+
+// hold keeps commands from being sent.
+func (s *sq) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
 }
 
 // stop keeps commands from being sent, and takes those the controller has. It must not use the
@@ -275,14 +308,27 @@ func (s *sq) drain() []*command {
 	return w
 }
 
-// oldest is the command that has been under way for the longest time, and its slot.
-func (s *sq) oldest() (m *command, slot int) {
+// underWay is a command as it was when it was looked at.
+type underWay struct {
+	m     *command // nil for none
+	id    uint16
+	op    uint8
+	since time.Duration
+}
+
+// oldest is the command that has been under way for the longest time.
+func (s *sq) oldest() (u underWay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, o := range s.slots {
-		if o != nil && !o.forever && (m == nil || o.since < m.since) {
-			m, slot = o, i
+	for _, o := range s.slots {
+		if o != nil && !o.forever && (u.m == nil || o.since < u.since) {
+			u = underWay{o, o.id, o.op, o.since}
 		}
 	}
-	return m, slot
+	return u
+}
+
+// oldestIs tells whether u is still the oldest.
+func (s *sq) oldestIs(u underWay) bool {
+	return s.oldest() == u
 }

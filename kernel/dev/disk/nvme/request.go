@@ -60,11 +60,11 @@ func (c *controller) look() {
 
 // complete is called with what the controller answered.
 func (c *controller) complete(m *command) {
-	if m.status == 0 {
+	if m.bio != nil && m.status == 0 {
 		c.alive.Store(true)
 	} else if m.bio != nil {
 		m.tries++
-		if m.status.retry() && m.status.kind() == typeGeneric && m.tries < maxTries && !c.gone.Load() {
+		if m.status.retry() && m.tries < maxTries && !c.gone.Load() {
 			c.mu.Lock()
 			c.retry = append(c.retry, m)
 			c.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *controller) again() {
 // busy tells whether commands are under way.
 func (c *controller) busy() bool {
 	for _, s := range c.sqs {
-		if m, _ := s.oldest(); m != nil {
+		if s.oldest().m != nil {
 			return true
 		}
 	}
@@ -156,26 +156,31 @@ func (c *controller) check() bool {
 	}
 	any := false
 	for _, s := range c.sqs {
-		m, slot := s.oldest()
-		if m == nil {
+		u := s.oldest()
+		if u.m == nil {
 			continue
 		}
 		any = true
-		age := c.k.Now() - m.since
-		if age > tick && s.cq.process() > 0 {
-			if age > 2*tick {
+		age := c.k.Now() - u.since
+		if age > c.times.tick && s.cq.waits() {
+			time.Sleep(c.times.irq) // an interrupt may be on its way
+			if s.oldestIs(u) && s.cq.waits() {
 				c.k.Printf("%s: an interrupt of completion queue %d was lost", c.name, s.cq.id)
+				s.cq.process()
 			}
 			continue
 		}
 		switch {
-		case age > ioTimeout+abortTime:
-			c.reset(fmt.Sprintf("command %d on queue %d is not answered for %v", slot, s.id, age.Round(time.Second)))
+		case age > c.times.io+c.times.io/2:
+			c.reset(fmt.Sprintf("command %#x (%#02x) on queue %d is not answered for %v", u.id, u.op, s.id, age.Round(time.Millisecond)))
 			return true
-		case age > ioTimeout && !m.aborted:
-			m.aborted = true
-			c.k.Printf("%s: command %d (%#02x) on queue %d is not answered: abort", c.name, slot, m.op, s.id)
-			if _, err := c.do(command{op: admAbort, dw10: [6]uint32{uint32(s.id) | uint32(slot)<<16}}); err != nil {
+		case age > c.times.io && c.aborting[s.id] != u:
+			if c.aborting == nil {
+				c.aborting = map[int]underWay{}
+			}
+			c.aborting[s.id] = u
+			c.k.Printf("%s: command %#x (%#02x) on queue %d is not answered: abort", c.name, u.id, u.op, s.id)
+			if _, err := c.do(command{op: admAbort, dw10: [6]uint32{uint32(s.id) | uint32(u.id)<<16}}); err != nil {
 				c.reset(fmt.Sprintf("abort: %v", err))
 				return true
 			}
@@ -189,6 +194,13 @@ func (c *controller) reset(why string) {
 	c.k.Printf("%s: %s: reset", c.name, why)
 	if c.alive.Swap(false) {
 		c.resets = 0
+	}
+	// Once it is reset it knows no queues: nobody may write their doorbells.
+	for _, s := range append([]*sq{c.admin}, c.sqs...) {
+		s.hold()
+	}
+	for _, q := range append([]*cq{c.acq}, c.cqs...) {
+		q.stop()
 	}
 	c.regs.Write32(regCC, 0)
 	stopped := c.waitReady(false)
@@ -210,7 +222,6 @@ func (c *controller) reset(why string) {
 	var again []*command
 	for _, m := range lost {
 		m.tries++
-		m.aborted = false
 		if m.bio != nil && stopped == nil && m.tries < maxTries {
 			again = append(again, m)
 			continue
@@ -322,7 +333,7 @@ func (c *controller) active() ([]uint32, error) {
 			}
 			return out, nil
 		}
-		if errors.Is(err, disk.ErrTimeout) {
+		if !errors.As(err, new(refusal)) {
 			return nil, err
 		}
 	}
