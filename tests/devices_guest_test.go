@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +59,8 @@ func driverOrder(t *testing.T) (dir string, names []string) {
 
 // unneeded are drivers that the device tests have no use for.
 var unneeded = map[string]bool{"ext4.ko": true, "jbd2.ko": true, "mbcache.ko": true, "9p.ko": true, "9pnet.ko": true,
-	"9pnet_virtio.ko": true, "netfs.ko": true, "fscache.ko": true, "virtio_balloon.ko": true, "virtio_scsi.ko": true}
+	"9pnet_virtio.ko": true, "netfs.ko": true, "fscache.ko": true, "virtio_balloon.ko": true, "virtio_scsi.ko": true,
+	"vsock.ko": true, "vmw_vsock_virtio_transport_common.ko": true, "vmw_vsock_virtio_transport.ko": true}
 
 // userland adds programs of Debian with the libraries that they are linked with.
 func userland(t *testing.T, programs []string) []images.File {
@@ -118,6 +120,8 @@ type guest struct {
 	machine.Config
 	script   string
 	programs []string
+	files    []images.File // of the initial RAM disk, besides
+	drivers  []string      // besides those that all guests load, without .ko
 }
 
 // console is what a guest prints. It may be read while the guest runs.
@@ -172,13 +176,14 @@ func (g *guest) config(t *testing.T) (machine.Config, *console) {
 		images.File{Name: "bin/busybox", From: busybox(t)})
 	var loaded []string
 	for _, m := range order {
-		if !unneeded[m] {
+		if !unneeded[m] || slices.Contains(g.drivers, strings.TrimSuffix(m, ".ko")) {
 			files = append(files, images.File{Name: "drivers/" + m, From: filepath.Join(dir, "drivers", m)})
 			loaded = append(loaded, m)
 		}
 	}
 	files = append(files, images.File{Name: "drivers/order", Data: []byte(strings.Join(loaded, "\n") + "\n")},
 		images.File{Name: "bin/sh", Link: "busybox"})
+	files = append(files, g.files...)
 	c.Initrd = filepath.Join(t.TempDir(), "initrd.cpio")
 	if err := images.Archive(c.Initrd, files, "proc", "sys", "tmp"); err != nil {
 		t.Fatal(err)

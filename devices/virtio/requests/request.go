@@ -21,7 +21,8 @@ type Request struct {
 	cmd     *devices.Command
 	do      func()
 	detach  virtio.Detached
-	hung    bool
+	hung    bool // guarded by Server.mu
+	rushed  bool // guarded by Server.mu: it must not hang or be delayed any more
 	aborted bool
 }
 
@@ -46,13 +47,10 @@ func (r *Request) Run(command func() *devices.Command, do func()) {
 	r.Effect = s.probe.Decide(c)
 	switch e := &r.Effect; {
 	case e.Hang:
-		s.mu.Lock()
-		r.detach, r.hung = r.Queue.Detach(r.Chain), r.KeepHung
-		s.mu.Unlock()
-		if !r.KeepHung {
-			r.abort()
+		if r.hang() {
+			return
 		}
-		return
+		e.Hang = false
 	case e.FlipTable:
 		r.flipTable()
 	}
@@ -95,12 +93,28 @@ func (r *Request) flipTable() {
 	l[seed%uint64(len(l))].Addr ^= 1 << (seed / 16 % 40)
 }
 
+// hang leaves the request alone and reports whether it did.
+func (r *Request) hang() bool {
+	s := r.s
+	s.mu.Lock()
+	if r.rushed {
+		s.mu.Unlock()
+		return false
+	}
+	r.detach, r.hung = r.Queue.Detach(r.Chain), r.KeepHung
+	s.mu.Unlock()
+	if !r.KeepHung {
+		r.abort()
+	}
+	return true
+}
+
 // delay puts the request off and reports whether it did.
 func (r *Request) delay(do func()) bool {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hurry || s.closed {
+	if s.hurry || s.closed || r.rushed {
 		return false
 	}
 	r.do = do
@@ -138,7 +152,7 @@ func (r *Request) resume() {
 }
 
 // Hasten takes a request back that a fault delays or has hang. It reports whether that was so: then the caller completes
-// it.
+// it. Otherwise the request is not delayed and does not hang any more: it ends by itself.
 func (r *Request) Hasten() bool {
 	s := r.s
 	s.mu.Lock()
@@ -148,7 +162,7 @@ func (r *Request) Hasten() bool {
 		delete(s.delayed, r)
 	}
 	ok = ok || r.hung
-	r.hung = false
+	r.hung, r.rushed = false, true
 	s.mu.Unlock()
 	if !ok {
 		return false
@@ -160,6 +174,14 @@ func (r *Request) Hasten() bool {
 	}
 	r.Chain, r.Effect = c, devices.Effect{}
 	return true
+}
+
+// Waiting tells whether a fault delays the request or has it hang.
+func (r *Request) Waiting() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	_, delayed := r.s.delayed[r]
+	return delayed || r.hung
 }
 
 func (r *Request) abort() {

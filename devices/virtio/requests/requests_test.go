@@ -20,7 +20,9 @@ type echo struct {
 	s    *requests.Server
 	mu   sync.Mutex
 	gone int // requests aborted
-	last *requests.Request
+	// early has requests hastened before they can be delayed.
+	early bool
+	last  *requests.Request
 }
 
 func (e *echo) Activate(uint64) {}
@@ -34,6 +36,9 @@ func newEcho(t *testing.T, keepHung bool) (*echo, *virtiotest.Driver, *virtiotes
 	e.s = requests.New(e.Device, clock)
 	e.s.Handle(0, 4, func(r *requests.Request) {
 		r.KeepHung = keepHung
+		if e.early && r.Hasten() {
+			t.Error("taken back before it began")
+		}
 		r.OnAbort = func() {
 			e.mu.Lock()
 			e.gone++
@@ -171,5 +176,17 @@ func TestHasten(t *testing.T) {
 	}
 	if !slices.Equal(got, []uint32{1, 2, 3}) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestRushed hastens requests that are about to hang or to be delayed: they do neither.
+func TestRushed(t *testing.T) {
+	e, _, q, rec, _ := newEcho(t, true)
+	e.early = true
+	for _, x := range []devices.Effect{{Hang: true}, {Delay: 100}} {
+		rec.Disturb("ECHO", x)
+		if b := q.Do([][]byte{[]byte("abc")}, 10); b.Len != 3 {
+			t.Errorf("%d bytes", b.Len)
+		}
 	}
 }

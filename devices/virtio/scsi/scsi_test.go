@@ -507,12 +507,14 @@ func TestTaskManagement(t *testing.T) {
 	pending := func(e devices.Effect) uint64 {
 		t.Helper()
 		r.rec.Disturb("READ(10)", e)
-		before := strings.Count(r.rec.Log(), "command READ(10)")
-		armed := r.clock.Armed()
 		r.rq.Add([][]byte{r.header(cdb10(opRead10, 0, 0, 1))}, answerHeader+defaultSense, 512)
 		r.rq.Kick()
-		for strings.Count(r.rec.Log(), "command READ(10)") == before || e.Delay > 0 && r.clock.Armed() == armed {
-			runtime.Gosched()
+		for waiting := false; !waiting; runtime.Gosched() {
+			r.dev.mu.Lock()
+			for x := range r.dev.tasks {
+				waiting = waiting || x.id == r.id && x.req.Waiting()
+			}
+			r.dev.mu.Unlock()
 		}
 		return r.id
 	}
@@ -524,8 +526,8 @@ func TestTaskManagement(t *testing.T) {
 	}
 	for _, e := range []devices.Effect{{Delay: 1000}, {Hang: true}} {
 		id := pending(e)
-		for r.tmf(tmfQueryTask, id) != respDone {
-			runtime.Gosched() // not there yet
+		if x := r.tmf(tmfQueryTask, id); x != respDone {
+			t.Errorf("query: %d", x)
 		}
 		if x := r.tmf(tmfAbortTask, id); x != respOK {
 			t.Errorf("abort: %d", x)
