@@ -138,7 +138,10 @@ func restart(*CPU, *Op) status { return stRestart }
 // dropLines kills the blocks that have bytes in some lines of a page.
 func (c *CPU) dropLines(l lineSet) {
 	if t := c.acc.translator; t != nil {
-		if t.Drop(l.page, l.mask) {
+		t.Drop(l.page, l.mask)
+		// Another processor may have been the first to ask for it, and the table of this one still lead to what is gone.
+		if n := t.Dropped(); n != c.dropped {
+			c.dropped = n
 			c.dropTargets()
 		}
 	}

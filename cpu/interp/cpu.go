@@ -70,6 +70,8 @@ type CPU struct {
 	generations uint64 // the last value of jgen given out
 	// codePages has bits for the pages, by a hash of their linear addresses, that something is remembered of.
 	codePages [codePageBits / 64]uint64
+	// dropped is what the translator's Dropped returned when the targets were last in accordance with it.
+	dropped uint64
 	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.
 	kernelLocal bool
 	hot         Hot // see hot.go

@@ -19,9 +19,10 @@ type Translator interface {
 	Site(id uint32) (*Unit, *Site)
 	// Link makes the exit id, a SiteLink, go on in unit to directly.
 	Link(id uint32, to *Unit)
-	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory, and reports
-	// whether there were any.
-	Drop(page, lines uint64) bool
+	// Drop forgets the units that have bytes in some 64-byte lines of a page of guest-physical memory.
+	Drop(page, lines uint64)
+	// Dropped returns a number that changes whenever a unit is forgotten.
+	Dropped() uint64
 	// Simplify forgets a unit. The next translation of its block takes no accesses together.
 	Simplify(u *Unit)
 	// Full reports whether Recycle is called for.

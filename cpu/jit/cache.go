@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"dfemu/cpu/interp"
 	"dfemu/cpu/x86"
@@ -35,6 +36,7 @@ type translator struct {
 	pages    map[uint64][]*record
 	build    builder
 	features x86.FeatureSet // of the host
+	dropped  atomic.Uint64  // units killed
 }
 
 type unitKey struct {
@@ -166,23 +168,22 @@ func (t *translator) Link(id uint32, to *interp.Unit) {
 }
 
 // Drop implements interp.Translator.
-func (t *translator) Drop(page, lines uint64) (any bool) {
+func (t *translator) Drop(page, lines uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.pages[page]
 	if list == nil {
-		return false
+		return
 	}
 	kept := list[:0]
 	for _, n := range list {
 		switch {
-		case n.Dead.Load(): // killed through its other page
+		case n.Dead.Load(): // killed through its other page, or simplified
 		case lines&linesOf(n, page) == 0:
 			kept = append(kept, n)
 		default:
 			t.kill(n)
 			delete(t.find, unitKey{n.Phys, n.Key})
-			any = true
 		}
 	}
 	clear(list[len(kept):])
@@ -191,8 +192,10 @@ func (t *translator) Drop(page, lines uint64) (any bool) {
 	} else {
 		t.pages[page] = kept
 	}
-	return any
 }
+
+// Dropped implements interp.Translator.
+func (t *translator) Dropped() uint64 { return t.dropped.Load() }
 
 // Simplify implements interp.Translator.
 func (t *translator) Simplify(u *interp.Unit) {
@@ -218,6 +221,7 @@ func linesOf(n *record, page uint64) uint64 {
 // kill makes sure that no unit goes on in n.
 func (t *translator) kill(n *record) {
 	n.Dead.Store(true)
+	t.dropped.Add(1)
 	for _, id := range n.incoming {
 		if from := t.units.get(id >> 8); from != nil {
 			s := &from.Sites[id&0xff]

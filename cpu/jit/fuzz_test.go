@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 )
 
 // wild is a machine that executes arbitrary bytes. It implements cpu.Platform, cpu.Bus and cpu.Clock.
-type wild struct{ now int64 }
+type wild struct{ now atomic.Int64 }
 
 func (*wild) AckINTR() uint8            { return 0x20 }
 func (*wild) EOI(uint8)                 {}
@@ -34,7 +35,7 @@ func (*wild) In(uint16, int) uint32     { return 0x55aa55aa }
 func (*wild) Out(uint16, int, uint32)   {}
 func (*wild) Read(uint64, int) uint64   { return 0x123456789abcdef }
 func (*wild) Write(uint64, int, uint64) {}
-func (w *wild) Now() int64              { w.now += 1000; return w.now }
+func (w *wild) Now() int64              { return w.now.Add(1000) }
 func (*wild) Wall() time.Time           { return time.Unix(0, 0) }
 func (*wild) NewTimer(func()) cpu.Timer { return wildTimer{} }
 
@@ -95,8 +96,8 @@ type wildGuest struct {
 	state x86.State
 }
 
-// newWild makes one that has code wherever it starts. It is closed with the test.
-func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64, lockstep bool) *wildGuest {
+// wildMemory returns memory with page tables.
+func wildMemory(t *testing.T) []byte {
 	mem, err := unix.Mmap(-1, 0, wildSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +112,12 @@ func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64
 	for i := uint64(1); i < 8; i++ {
 		le.PutUint64(mem[wildTables+0x2000+8*i:], 0x87|i%3<<21)
 	}
+	return mem
+}
+
+// newWild makes one that has code wherever it starts. It is closed with the test.
+func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64, lockstep bool) *wildGuest {
+	mem := wildMemory(t)
 	for at := wildCode; at < wildCode+0x2000; at += max(len(code), 1) {
 		copy(mem[at:], code)
 	}
