@@ -33,6 +33,7 @@ type block struct {
 	ops  []Op // followed by an op that returns stFall, see newOps; nil while the translation serves
 	phys uint64
 	size uint64 // bytes
+	last uint16 // offset of the last op
 	key  uint8
 	// dead blocks are never entered again: memory has changed under them.
 	dead bool

@@ -42,7 +42,7 @@ type CPU struct {
 	// ready has bits for the vector instructions known to be available; see fpuready.go.
 	ready uint8
 	exc   exception
-	cur   *block // the block being executed
+	last  uint16 // offset of the last op of the block being executed
 	// dbHit has a bit for each data breakpoint that the present instruction hit.
 	dbHit uint8
 	// keepRF: the present instruction has loaded RF itself (IRET, POPF).

@@ -154,7 +154,7 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 			break
 		}
 	}
-	b.ops = newOps(d.ops[:d.n])
+	b.ops, b.last = newOps(d.ops[:d.n]), d.ops[d.n-1].start
 	b.size = uint64(d.at)
 	b.code = append([]byte(nil), d.buf[:d.at]...)
 	if d.at <= src.room {

@@ -65,7 +65,6 @@ type Unit struct {
 	splits     atomic.Uint32 // times that accesses taken together were not in one page
 	splitSince atomic.Int64  // since this time
 	runs       uint32        // executions in a machine that compares them
-	cur        *block        // stands for the unit where an instruction looks at the block it is in
 }
 
 // An Inst is one instruction of a unit.
@@ -91,10 +90,10 @@ const (
 
 // A Site is a place where translated code leaves.
 type Site struct {
-	Inst   uint8
 	Resume uintptr
-	Target int32 // offset from the start of the page
 	Patch  uintptr
+	Target int32 // offset from the start of the page
+	Inst   uint8
 	// Of a SiteLink: HostFlags: the flags are in the host's. Back: it may close a loop.
 	HostFlags, Back bool
 	// Flags tells how to find the arithmetic flags before the instruction: those in Hot, or made by a
@@ -116,12 +115,11 @@ const (
 
 // A Recipe computes the arithmetic flags from registers.
 type Recipe struct {
-	Kind  uint8
-	Size  uint8 // bytes
-	Dst   uint8
-	Src   uint8 // 0xff: Imm
-	Imm   uint64
-	Owner int8 // the instruction that sets them
+	Kind uint8
+	Size uint8 // bytes
+	Dst  uint8
+	Src  uint8 // 0xff: Imm
+	Imm  uint64
 }
 
 // Hot is what a processor and translated code share besides registers.
@@ -252,7 +250,7 @@ func (c *CPU) interpretBlock(b *block) status {
 	}
 	rip := c.rip
 	c.r[regRIP] = rip
-	c.cur = b
+	c.last = b.last
 	o := &b.ops[0]
 	st := o.fn(c, o)
 	for st == stNext {
@@ -422,7 +420,7 @@ func (c *CPU) atSite(t Translator) (*Unit, *Site, *Op) {
 	u, s := t.Site(h.Site)
 	o := c.unitOp(u, int(s.Inst))
 	c.r[regRIP] = h.Page | u.Phys&pageOffset
-	c.cur = u.cur
+	c.last = u.last()
 	c.unitFlags(&s.Flags)
 	return u, s, o
 }
@@ -464,10 +462,8 @@ func (c *CPU) unitOp(u *Unit, i int) *Op {
 	return o
 }
 
-// Prepare completes a unit that a translator has made.
-func (u *Unit) Prepare() {
-	u.cur = &block{ops: []Op{{start: u.Insts[len(u.Insts)-1].Start}}}
-}
+// last is the offset of the last instruction.
+func (u *Unit) last() uint16 { return u.Insts[len(u.Insts)-1].Start }
 
 // unitFlags makes the arithmetic flags those before the instruction at a site.
 func (c *CPU) unitFlags(r *Recipe) {

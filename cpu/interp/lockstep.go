@@ -180,7 +180,7 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 	defer func() { c.dryRun = nil }()
 	c.r[regRIP] = c.rip
 	start := c.rip
-	c.cur = u.cur
+	c.last = u.last()
 	steps := d.stepsOf(u)
 	st = stNext
 	for stop = range u.Insts {

@@ -47,7 +47,7 @@ func (c *CPU) blocksFrom(b *block) status {
 	for {
 		rip := c.rip
 		c.r[regRIP] = rip
-		c.cur = b
+		c.last = b.last
 		o := &b.ops[0]
 		st := o.fn(c, o)
 		for st == stNext {
@@ -112,7 +112,7 @@ func (c *CPU) single() status {
 	c.dbHit = 0
 	rip := c.rip
 	c.r[regRIP] = rip
-	c.cur = b
+	c.last = b.last
 	o := &b.ops[0]
 	st := o.fn(c, o)
 	c.icount++

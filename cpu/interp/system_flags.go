@@ -115,7 +115,7 @@ func sti(c *CPU, o *Op) status {
 		return stNext
 	}
 	c.pending.Or(pendIntr)
-	if ops := c.cur.ops; ops[len(ops)-1].start != o.start {
+	if c.last != o.start {
 		return stNext
 	}
 	c.shadow()

@@ -123,7 +123,6 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	}
 	t.mem.append(code)
 	u.Epoch = t.epoch
-	u.Prepare()
 	n := &record{Unit: u, id: id, entries: entries}
 	t.units.add(n)
 	t.find[k] = n
