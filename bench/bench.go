@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ type Config struct {
 	Append string // added to the kernel's command line
 	// GuestKernel is this module's kernel, an ELF file, which the row kernel boots; "" leaves that out.
 	GuestKernel string
+	// Devices are what the rows of disks and networks measure.
+	Devices Devices
 
 	CPUs   []int // numbers of processors to measure with
 	Memory int   // MiB
@@ -100,6 +103,8 @@ type Report struct {
 	Rounds  int      `json:"rounds"`
 	QEMU    string   `json:"qemu,omitempty"` // its version
 	Results []Result `json:"results"`
+	// Remarks say what could not be measured here, and why, and what was not as usual.
+	Remarks []string `json:"remarks,omitempty"`
 	// Failures are the runs that gave no result.
 	Failures []string `json:"failures,omitempty"`
 }
@@ -107,11 +112,14 @@ type Report struct {
 // check refuses what cannot be measured.
 func (c *Config) check() error {
 	for _, r := range c.Rows {
-		if r != rowKernel && !slices.Contains(Rows(), r) {
+		if !slices.Contains([]string{rowKernel, rowDisk, rowNet}, r) && !slices.Contains(Rows(), r) {
 			return fmt.Errorf("row %q: must be of %s", r, strings.Join(Rows(), ", "))
 		}
 	}
 	if err := c.checkKernel(); err != nil {
+		return err
+	}
+	if err := c.checkDevices(); err != nil {
 		return err
 	}
 	switch {
@@ -132,7 +140,7 @@ func (c *Config) wants(row string) bool { return len(c.Rows) == 0 || slices.Cont
 
 // Run measures. A run of a guest that fails is noted in the report; the error is
 // for what makes measuring impossible.
-func Run(ctx context.Context, c Config) (*Report, error) {
+func Run(ctx context.Context, c Config) (rep *Report, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -144,10 +152,23 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		}
 		r.rep.QEMU = v
 	}
+	var disks string // the folder of their images
+	if slices.Contains(c.Rows, rowDisk) {
+		if disks, err = r.makeImages(); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(disks)) }()
+	}
 	for round := range c.Rounds {
 		for _, cpus := range c.CPUs {
 			if c.GuestKernel != "" && c.wants(rowKernel) {
 				r.each(ctx, round, cpus, rowKernel, r.subjects(), r.guestKernel)
+			}
+			if slices.Contains(c.Rows, rowDisk) {
+				r.each(ctx, round, cpus, rowDisk, r.subjects(), r.disk(disks))
+			}
+			if slices.Contains(c.Rows, rowNet) {
+				r.each(ctx, round, cpus, rowNet, r.subjects(), r.net)
 			}
 			if c.wants(rowBoot) {
 				r.each(ctx, round, cpus, rowBoot, r.bootSubjects(), r.boot)

@@ -31,7 +31,7 @@ type process struct {
 	kernel, init, end time.Duration
 	results           map[string]float64 // nanoseconds of an operation
 	order             []string           // of the guest kernel's results
-	failed            []string
+	failed, still     []string
 	finished          bool // the program came to its end
 	instructions      uint64
 	last              []string // lines of the console and of standard error
@@ -119,6 +119,8 @@ func (p *process) console(line string) {
 		if ns, err := strconv.ParseFloat(words[2], 64); err == nil {
 			p.results[words[1]] = ns
 		}
+	case words[0] == "still" && len(words) == 3:
+		p.still = append(p.still, words[1]+" took "+words[2]+" s where a moment is usual")
 	case words[0] == "fail":
 		p.failed = append(p.failed, strings.Join(words[1:], " "))
 	}

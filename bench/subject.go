@@ -17,9 +17,10 @@ const unpackedSuffix = "+unpack"
 // subject is something that executes the guest program.
 type subject struct {
 	name   string
-	accel  string // of this monitor; "" for QEMU and for the host itself
-	unpack bool   // the monitor unpacks the kernel
-	own    bool   // the guest is this module's kernel
+	accel  string   // of this monitor; "" for QEMU and for the host itself
+	unpack bool     // the monitor unpacks the kernel
+	own    bool     // the guest is this module's kernel
+	args   []string // for the monitor, besides
 }
 
 // command returns the process that runs the guest with a kernel command line.
@@ -31,13 +32,13 @@ func (r *run) command(ctx context.Context, s subject, cpus int, cmdline string) 
 	line := strings.TrimSpace("console=ttyS0 panic=-1 " + cmdline + " " + c.Append)
 	switch {
 	case s.accel != "":
-		return exec.CommandContext(ctx, c.Self, "boot", "-v", "--no-reboot",
-			"--accel="+s.accel, "--cpus="+strconv.Itoa(cpus), fmt.Sprintf("--memory=%dM", c.Memory),
-			"--kernel="+c.Kernel, "--initrd="+c.Initrd, "--append="+line, fmt.Sprintf("--unpack=%t", s.unpack))
+		return exec.CommandContext(ctx, c.Self, append([]string{"boot", "-v", "--no-reboot",
+			"--accel=" + s.accel, "--cpus=" + strconv.Itoa(cpus), fmt.Sprintf("--memory=%dM", c.Memory),
+			"--kernel=" + c.Kernel, "--initrd=" + c.Initrd, "--append=" + line, fmt.Sprintf("--unpack=%t", s.unpack)}, s.args...)...)
 	case s.name == qemuName:
-		return exec.CommandContext(ctx, c.QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+		return exec.CommandContext(ctx, c.QEMU, append([]string{"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 			"-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", strconv.Itoa(cpus), "-m", fmt.Sprintf("%dM", c.Memory),
-			"-kernel", c.Kernel, "-initrd", c.Initrd, "-append", line)
+			"-kernel", c.Kernel, "-initrd", c.Initrd, "-append", line}, s.args...)...)
 	}
 	// The kernel hands words with an equals sign to init as environment.
 	cmd := exec.CommandContext(ctx, c.Native)

@@ -9,8 +9,8 @@ import (
 )
 
 // Print writes the report as tables, one for each number of processors and
-// each kind of row, with medians and ratios. Ratios are of time: how many
-// times faster than QEMU's TCG, and how many times slower than the host.
+// each kind of row, with medians and ratios. Ratios say how many times faster
+// than QEMU's TCG, and how many times slower than the host.
 func (rep *Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s\n", rep.Host.CPU, rep.Host.Cores, rep.Host.Kernel, rep.Host.Go)
 	fmt.Fprintf(w, "kernel %s, %d MiB, medians of %d\n", rep.Kernel, rep.Memory, rep.Rounds)
@@ -27,17 +27,25 @@ func (rep *Report) Print(w io.Writer) error {
 	for _, n := range cpus {
 		for _, kind := range []struct {
 			title string
+			rate  bool // more is better
 			in    func(row string) bool
 		}{
-			{"the guest kernel", func(row string) bool { return row == rowKernel }},
-			{rep.linux("boot"), func(row string) bool { return row == rowBoot }},
-			{"a guest that waits for input", func(row string) bool { return row == rowIdle }},
-			{rep.linux("work in the guest, time of one operation"), func(row string) bool { return row != rowKernel && row != rowBoot && row != rowIdle }},
+			{"the guest kernel", false, func(row string) bool { return row == rowKernel }},
+			{"disks, rates", true, func(row string) bool { return row == rowDisk }},
+			{"networks, one TCP connection between guest and host, rates", true, func(row string) bool { return row == rowNet }},
+			{rep.linux("boot"), false, func(row string) bool { return row == rowBoot }},
+			{"a guest that waits for input", false, func(row string) bool { return row == rowIdle }},
+			{rep.linux("work in the guest, time of one operation"), false, func(row string) bool {
+				return !slices.Contains([]string{rowKernel, rowDisk, rowNet, rowBoot, rowIdle}, row)
+			}},
 		} {
-			if err := rep.table(w, fmt.Sprintf("%s, %d CPU", kind.title, n), n, kind.in); err != nil {
+			if err := rep.table(w, fmt.Sprintf("%s, %d CPU", kind.title, n), n, kind.rate, kind.in); err != nil {
 				return err
 			}
 		}
+	}
+	for _, f := range rep.Remarks {
+		fmt.Fprintf(w, "\nremark: %s\n", f)
 	}
 	for _, f := range rep.Failures {
 		fmt.Fprintf(w, "\nfailed: %s\n", f)
@@ -45,8 +53,8 @@ func (rep *Report) Print(w io.Writer) error {
 	return nil
 }
 
-// table prints the rows that in picks.
-func (rep *Report) table(w io.Writer, title string, cpus int, in func(row string) bool) error {
+// table prints the rows that in picks, which are rates or times.
+func (rep *Report) table(w io.Writer, title string, cpus int, rate bool, in func(row string) bool) error {
 	var subjects, lines []string
 	cell := map[[2]string]Result{}
 	for _, m := range rep.Results {
@@ -67,6 +75,11 @@ func (rep *Report) table(w io.Writer, title string, cpus int, in func(row string
 	}
 	slices.SortStableFunc(subjects, func(a, b string) int { return rank(a) - rank(b) })
 	ratios := rep.ratios(subjects)
+	if rate {
+		for i, r := range ratios {
+			ratios[i] = ratio{r.under + "/" + r.over, r.under, r.over}
+		}
+	}
 	fmt.Fprintf(w, "\n%s\n\n", title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%s\t%s\t", "", strings.Join(subjects, "\t"))

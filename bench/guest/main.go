@@ -8,7 +8,10 @@
 //	boot          print "init" and leave
 //	idle          print "init" and wait for a line of input that never comes
 //	work:A,B,…    measure the workloads A, B, …; without names, all of them
+//	disk:A,B,…    measure the drives A, B, …
+//	net:PORT,N,…  measure connections to a port of the host through the NICs N, …
 //
+// of which the last two print also what stood still and for how many seconds,
 // and benchtime= is how long each workload is measured, as time.ParseDuration
 // reads it.
 package main
@@ -17,6 +20,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +47,15 @@ func main() {
 			list = strings.Split(names, ",")
 		}
 		work(list, benchtime())
+	case "disk", "net":
+		r := reporter{benchtime()}
+		if err := loadDrivers(); err != nil {
+			r.fail(what, err)
+		} else if list := strings.Split(names, ","); what == "disk" {
+			disks(list, r)
+		} else {
+			networks(list, r)
+		}
 	}
 	say(mark + "done")
 	if os.Getpid() == 1 {
@@ -74,14 +87,62 @@ func work(names []string, d time.Duration) {
 		}
 		run, stop, err := w.setup()
 		if err != nil {
-			say(mark + "fail " + w.name + " " + strings.ReplaceAll(err.Error(), "\n", " "))
+			reporter{d}.fail(w.name, err)
 			continue
 		}
 		ns, n := measure(run, d)
 		if stop != nil {
 			stop()
 		}
-		say(fmt.Sprintf("%sresult %s %.3f %d", mark, w.name, ns, n))
+		reporter{d}.result(w.name, ns, n)
+	}
+}
+
+// reporter measures for a time and prints what came of it.
+type reporter struct{ d time.Duration }
+
+func (r reporter) result(name string, ns float64, n int) {
+	say(fmt.Sprintf("%sresult %s %.3f %d", mark, name, ns, n))
+}
+
+func (r reporter) fail(name string, err error) {
+	say(mark + "fail " + name + " " + strings.ReplaceAll(err.Error(), "\n", " "))
+}
+
+// parts is how many times operations of devices are measured: the median is reported, and what stood still is told.
+const parts = 5
+
+// still is how long a part must at least take to count as standing still, besides taking ten times the median.
+const still = time.Second
+
+// measure is for operations of devices, which may fail, after which no more of them are done.
+func (r reporter) measure(name string, run func(n int) error) {
+	var err error
+	part := r.d / parts
+	once := func(n int) {
+		if err == nil {
+			err = run(n)
+		}
+		if err != nil {
+			time.Sleep(part)
+		}
+	}
+	_, n := measure(once, part)
+	took := make([]time.Duration, parts)
+	for i := range took {
+		t := time.Now()
+		once(n)
+		took[i] = time.Since(t)
+	}
+	if err != nil {
+		r.fail(name, err)
+		return
+	}
+	slices.Sort(took)
+	median, most := took[parts/2], took[parts-1]
+	r.result(name, float64(median.Nanoseconds())/float64(n), n*parts)
+	if most > still && most > 10*median {
+		say(fmt.Sprintf("%sstill %s %.0f", mark, name, most.Seconds()))
 	}
 }
 

@@ -28,9 +28,11 @@ type benchFlags struct {
 	rounds              int
 	time, idle, timeout time.Duration
 	native, json        bool
-	// Of dfemu bench kernel: the guest kernel, and the rows.
-	guest     string
+	guest               string // of dfemu bench kernel: the guest kernel
+	// The rows of dfemu bench kernel, disk and net.
 	guestRows []string
+	// Of dfemu bench disk and net.
+	devices bench.Devices
 }
 
 // newBench is the command that measures.
@@ -64,7 +66,7 @@ func newBench() *cobra.Command {
 	fl.BoolVar(&f.native, "native", true, "measure the workloads on the host, too")
 	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
 	completeAccel(c, "accel")
-	c.AddCommand(newBenchKernel(&f))
+	c.AddCommand(newBenchKernel(&f), newBenchDisk(), newBenchNet())
 	return c
 }
 
@@ -115,12 +117,7 @@ func (f *benchFlags) run(c *cobra.Command, rows []string) (err error) {
 		return err
 	}
 	ctx := c.Context()
-	if cfg.Kernel == "" {
-		if cfg.Kernel, err = benchKernel(c); err != nil {
-			return err
-		}
-	}
-	g, err := bench.NewGuest(ctx, images.UserCache(), c.ErrOrStderr())
+	g, err := f.newGuest(c, &cfg)
 	if err != nil {
 		return err
 	}
@@ -150,14 +147,14 @@ func (f *benchFlags) run(c *cobra.Command, rows []string) (err error) {
 func (f *benchFlags) config(rows []string) (bench.Config, error) {
 	cfg := bench.Config{
 		Append: f.extra, Kernel: f.kernel, CPUs: f.cpus, Rows: rows,
-		GuestKernel: f.guest, Rounds: f.rounds, Time: f.time, Idle: f.idle, Timeout: f.timeout,
+		GuestKernel: f.guest, Devices: f.devices, Rounds: f.rounds, Time: f.time, Idle: f.idle, Timeout: f.timeout,
 	}
 	for _, r := range rows {
 		if !slices.Contains(bench.Rows(), r) {
 			return cfg, usageError{fmt.Errorf("row %q: must be of %s", r, strings.Join(bench.Rows(), ", "))}
 		}
 	}
-	if f.guest != "" {
+	if len(f.guestRows) > 0 {
 		cfg.Rows = f.guestRows
 	}
 	size, err := parseSize(f.memory)
@@ -201,6 +198,25 @@ func (f *benchFlags) config(rows []string) (bench.Config, error) {
 	}
 	cfg.Self, err = os.Executable()
 	return cfg, err
+}
+
+// newGuest finds the kernel and makes the initial RAM disk that are measured.
+func (f *benchFlags) newGuest(c *cobra.Command, cfg *bench.Config) (*bench.Guest, error) {
+	if f.hasDevices() {
+		kernel, drivers, err := bench.DriverKernel()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Kernel = kernel
+		return bench.NewDriverGuest(c.Context(), images.UserCache(), c.ErrOrStderr(), filepath.Join(filepath.Dir(kernel), "drivers"), drivers)
+	}
+	if cfg.Kernel == "" {
+		var err error
+		if cfg.Kernel, err = benchKernel(c); err != nil {
+			return nil, err
+		}
+	}
+	return bench.NewGuest(c.Context(), images.UserCache(), c.ErrOrStderr())
 }
 
 // benchKernel finds the kernel that is booted unless another one is asked for.

@@ -11,13 +11,10 @@ type shadowPages struct {
 	addr, eventAddr   uint64
 }
 
-// loadShadow takes the tail from memory.
+// loadShadow takes the tail from memory. Only who goes on to take commands may call it: the queue's goroutine, before it
+// sleeps, looks for a tail other than the one taken over here.
 func (q *subQueue) loadShadow() {
-	s := q.d.shadow.Load()
-	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
-		return
-	}
-	v := load32(s.doorbells, int(q.id)*8)
+	v := q.newestTail()
 	if v == q.tail.Load() {
 		return
 	}
@@ -26,6 +23,15 @@ func (q *subQueue) loadShadow() {
 		return
 	}
 	q.tail.Store(v)
+}
+
+// newestTail is the tail in memory, which need not make sense, or the one that the doorbell told of.
+func (q *subQueue) newestTail() uint32 {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
+		return q.tail.Load()
+	}
+	return load32(s.doorbells, int(q.id)*8)
 }
 
 // armShadow asks the driver to write the doorbell for the next command. Whether

@@ -156,6 +156,29 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// TestShadowWatch has the watch of a queue look while nobody takes commands: it must leave the shadow tail for the queue's
+// goroutine to find, which otherwise could not tell that it has not seen the commands up to there.
+func TestShadowWatch(t *testing.T) {
+	d := newDriver(t, nvme.Options{})
+	p := d.boot()
+	p.shadow, p.events = d.allocRing(4096), d.allocRing(4096)
+	nvme.Store32(d.bytes(p.shadow, 4096), p.id*8, p.tail)
+	nvme.Store32(d.bytes(p.shadow, 4096), p.id*8+4, p.head)
+	d.admin(sqe{op: 0x7c, prp1: p.shadow, prp2: p.events})
+	p.write(0, pattern(512, 1), 512)
+	known := d.dev.KnownTail(p.id)
+	p.add(d.transfer(2, 0, 1, d.alloc(4096), 512))
+	nvme.Store32(d.bytes(p.shadow, 4096), p.id*8, p.tail)
+	d.dev.ExpireWatch(p.id)
+	if got := d.dev.KnownTail(p.id); got != known {
+		t.Errorf("the tail is taken for %d, want %d: nobody takes the command", got, known)
+	}
+	d.put(rDoorbells+uint64(p.id)*8, 4, uint64(p.tail))
+	if r := p.reap(); r.status != 0 {
+		t.Errorf("status %#x", r.status)
+	}
+}
+
 // TestBuffer puts queues, lists and data into the controller memory buffer.
 func TestBuffer(t *testing.T) {
 	d := newDriver(t, nvme.Options{Buffer: 1 << 20})

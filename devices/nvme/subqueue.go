@@ -193,8 +193,11 @@ func (q *subQueue) watched() {
 
 // available tells whether take may find something. The caller holds mu.
 func (q *subQueue) available() bool {
-	q.loadShadow()
-	return q.pending != nil || q.head.Load() != q.tail.Load()
+	if q.pending != nil || q.head.Load() != q.tail.Load() {
+		return true
+	}
+	v := q.newestTail()
+	return v < q.size && v != q.head.Load()
 }
 
 // take returns the next command, and how many more there are at least. It
