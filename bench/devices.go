@@ -310,7 +310,7 @@ func DriverKernel() (kernel string, drivers []string, err error) {
 	dir := filepath.Join(guests, "linux-image-amd64")
 	list, err := os.ReadFile(filepath.Join(dir, "drivers", "order"))
 	if err != nil {
-		return "", nil, fmt.Errorf("Debian's kernel with its drivers is not there: %w; run tests/install-debian as root", err)
+		return "", nil, fmt.Errorf("a kernel of Debian with its drivers is not there: %w; run tests/install-debian as root", err)
 	}
 	for name := range strings.FieldsSeq(string(list)) {
 		if slices.Contains(driverModules, strings.TrimSuffix(name, ".ko")) {
