@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"dfemu/cpu/jit"
+	"dfemu/cpu/kvm"
 	"dfemu/images"
 	"dfemu/machine"
 )
@@ -33,17 +35,9 @@ type runKernel func(t *testing.T, kernel, cmdline string, cpus, mib int) *output
 
 // peers are the machines the same image boots on.
 var peers = map[string]runKernel{
-	"interp": func(t *testing.T, kernel, cmdline string, cpus, mib int) *output {
-		var out output
-		o := boot(t, machine.Config{
-			Accel: "interp", CPUs: cpus, Memory: uint64(mib) << 20, Kernel: kernel, Cmdline: cmdline,
-			Serial: [4]machine.Serial{{Out: &out}},
-		})
-		if o.Cause != machine.PoweredOff {
-			t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
-		}
-		return &out
-	},
+	"interp": onDfemu("interp"),
+	"jit":    onDfemu("jit"),
+	"kvm":    onDfemu("kvm"),
 	"qemu": func(t *testing.T, kernel, cmdline string, cpus, mib int) *output {
 		path, err := exec.LookPath("qemu-system-x86_64")
 		if err != nil {
@@ -60,6 +54,31 @@ var peers = map[string]runKernel{
 		}
 		return &out
 	},
+}
+
+// onDfemu boots the kernel on this monitor.
+func onDfemu(accel string) runKernel {
+	return func(t *testing.T, kernel, cmdline string, cpus, mib int) *output {
+		if accel == "jit" {
+			if ok, reason := jit.Usable(); !ok {
+				t.Skip(reason)
+			}
+		}
+		if accel == "kvm" && os.Getenv("DFEMU_KVM") == "" {
+			if ok, reason := kvm.Usable(); !ok {
+				t.Skipf("%s; DFEMU_KVM=1 does it all the same, at a minute for a boot", reason)
+			}
+		}
+		var out output
+		o := boot(t, machine.Config{
+			Accel: accel, CPUs: cpus, Memory: uint64(mib) << 20, Kernel: kernel, Cmdline: cmdline,
+			Serial: [4]machine.Serial{{Out: &out}},
+		})
+		if o.Cause != machine.PoweredOff {
+			t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
+		}
+		return &out
+	}
 }
 
 // onPeers runs a test on each machine, at each number of CPUs.
