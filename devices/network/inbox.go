@@ -119,6 +119,18 @@ func (b *inbox) keep(frames []devices.Frame) {
 	}
 }
 
+// replace puts copies of frames in the place of the n-th one kept, of which they are what is left. The caller holds mu.
+func (b *inbox) replace(n int, rest []devices.Frame) {
+	b.bytes -= b.backlog[n].Len()
+	copies := make([]devices.Frame, len(rest))
+	for i := range rest {
+		p := make([]byte, rest[i].Len())
+		copies[i] = devices.Frame{Offload: rest[i].Offload, Pieces: [][]byte{p[:rest[i].CopyTo(p, 0)]}}
+		b.bytes += copies[i].Len()
+	}
+	b.backlog = slices.Replace(b.backlog, n, n+1, copies...)
+}
+
 // drain offers the backlog each time the device has room again.
 func (b *inbox) drain() {
 	defer b.wg.Done()
@@ -135,20 +147,30 @@ func (b *inbox) drain() {
 			for k < len(b.backlog) && k < n+drainBatch && b.backlog[k].Needs()&^b.accept == 0 {
 				k++
 			}
-			took := 0
 			if k > n {
-				took = b.to.Receive(0, b.backlog[n:k])
-			} else if l := b.soft.complete(&b.backlog[n], b.accept); len(l) == 0 || b.to.Receive(0, l) != 0 {
-				// What it becomes may be too much: the rest is lost then.
-				k, took = n+1, 1
+				took := b.to.Receive(0, b.backlog[n:k])
+				for range took {
+					b.bytes -= b.backlog[n].Len()
+					n++
+				}
+				if n < k {
+					break
+				}
+				continue
 			}
-			for range took {
-				b.bytes -= b.backlog[n].Len()
-				n++
+			l := b.soft.complete(&b.backlog[n], b.accept)
+			took := 0
+			if len(l) > 0 {
+				took = b.to.Receive(0, l)
 			}
-			if n < k || k == n && took == 0 {
+			if took < len(l) {
+				if took > 0 {
+					b.replace(n, l[took:])
+				}
 				break
 			}
+			b.bytes -= b.backlog[n].Len()
+			n++
 		}
 		b.backlog = slices.Delete(b.backlog, 0, n)
 		b.mu.Unlock()
