@@ -49,6 +49,14 @@ func (w *watcher) Interrupt(i devices.Interrupt) { w.log("interrupt %d %v", i.Ve
 func (w *watcher) DMA(t devices.Transfer)        { w.log("dma %s %d %v", t.What, t.Bytes, t.Write) }
 func (w *watcher) Violation(v devices.Violation) { w.log("violation %s: %s", v.Clause, v.Text) }
 func (w *watcher) State(s string)                { w.log("state %s", s) }
+
+// disturb has commands from now on suffer what f says; nil: nothing.
+func (w *watcher) disturb(f func(*devices.Command) devices.Effect) {
+	w.mu.Lock()
+	w.decide = f
+	w.mu.Unlock()
+}
+
 func (w *watcher) Decide(c *devices.Command) devices.Effect {
 	w.mu.Lock()
 	f := w.decide
@@ -190,12 +198,12 @@ func TestFaults(t *testing.T) {
 		p := d.boot()
 		copy(content, p.read(100, 8, 512))
 		w := d.watch()
-		w.decide = func(c *devices.Command) devices.Effect {
+		w.disturb(func(c *devices.Command) devices.Effect {
 			if c.Name == "Read" && c.LBA == 100 {
 				return e
 			}
 			return devices.Effect{}
-		}
+		})
 		return d, p, w, d.transfer(2, 100, 8, d.alloc(4096), 4096)
 	}
 	// begun waits until the read submitted last has been dealt with, as far as it goes.
@@ -270,7 +278,7 @@ func TestFaults(t *testing.T) {
 		}
 		d.stop()
 		w.mu.Lock()
-		w.decide = nil
+		w.disturb(nil)
 		w.mu.Unlock()
 		d.boot().ok(c)
 	})

@@ -33,7 +33,7 @@ func TestSaveRestore(t *testing.T) {
 	d.mmio.Write(cmbBase+8, 8, 0x1122334455667788)
 	event := d.q[0].submit(sqe{op: 0xc})
 	w := d.watch()
-	w.decide = func(c *devices.Command) devices.Effect {
+	w.disturb(func(c *devices.Command) devices.Effect {
 		switch {
 		case c.Name == "Read" && c.LBA == 1:
 			return devices.Effect{Delay: 5e6}
@@ -43,7 +43,7 @@ func TestSaveRestore(t *testing.T) {
 			return devices.Effect{Hold: 2}
 		}
 		return devices.Effect{}
-	}
+	})
 	read := func(slba uint64) sqe { return d.transfer(2, slba, 1, d.alloc(512), 512) }
 	delayed, hung, held := read(1), read(2), read(3)
 	idDelayed := p.submit(delayed)
