@@ -277,9 +277,7 @@ func TestFaults(t *testing.T) {
 			t.Error("aborted")
 		}
 		d.stop()
-		w.mu.Lock()
 		w.disturb(nil)
-		w.mu.Unlock()
 		d.boot().ok(c)
 	})
 	t.Run("drop", func(t *testing.T) {
