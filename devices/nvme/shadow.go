@@ -14,9 +14,9 @@ type shadowPages struct {
 // loadShadow takes the tail from memory. Only who goes on to take commands may call it: the queue's goroutine, before it
 // sleeps, looks for a tail other than the one taken over here.
 func (q *subQueue) loadShadow() {
-	v := q.newestTail()
-	if v == q.tail.Load() {
-		return
+	v, ok := q.shadowTail()
+	if !ok || v == q.tail.Load() {
+		return // without shadow doorbells the tail is the doorbell's alone, which may be written just now
 	}
 	if v >= q.size {
 		q.d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the shadow tail of submission queue %d is %d; it has %d entries", q.id, v, q.size)
@@ -25,13 +25,13 @@ func (q *subQueue) loadShadow() {
 	q.tail.Store(v)
 }
 
-// newestTail is the tail in memory, which need not make sense, or the one that the doorbell told of.
-func (q *subQueue) newestTail() uint32 {
+// shadowTail is the tail in memory, which need not make sense, if the queue has a shadow doorbell.
+func (q *subQueue) shadowTail() (v uint32, ok bool) {
 	s := q.d.shadow.Load()
 	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
-		return q.tail.Load()
+		return 0, false
 	}
-	return load32(s.doorbells, int(q.id)*8)
+	return load32(s.doorbells, int(q.id)*8), true
 }
 
 // armShadow asks the driver to write the doorbell for the next command. Whether

@@ -196,8 +196,8 @@ func (q *subQueue) available() bool {
 	if q.pending != nil || q.head.Load() != q.tail.Load() {
 		return true
 	}
-	v := q.newestTail()
-	return v < q.size && v != q.head.Load()
+	v, ok := q.shadowTail()
+	return ok && v < q.size && v != q.head.Load()
 }
 
 // take returns the next command, and how many more there are at least. It
