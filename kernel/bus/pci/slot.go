@@ -2,6 +2,7 @@ package pci
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"dfemu/kernel/kern"
@@ -16,24 +17,27 @@ const (
 	expSlotCtl    = 0x18
 	expSlotStatus = 0x1a
 
-	expSlot      = 1 << 8 // flags: a slot is there
-	linkActive   = 1 << 13
-	linkReports  = 1 << 20
-	slotButton   = 1 << 0
-	slotPower    = 1 << 1
-	slotHotPlug  = 1 << 6
-	slotPresent  = 1 << 6 // status
-	slotChanges  = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<8
-	slotPresence = 1 << 3
-	slotIntr     = 1 << 5
-	slotLink     = 1 << 12
-	powerIndOn   = 1 << 8
-	powerIndOff  = 3 << 8
-	powerIndMask = 3 << 8
-	powerOff     = 1 << 10
+	expSlot        = 1 << 8 // flags: a slot is there
+	linkActive     = 1 << 13
+	linkReports    = 1 << 20
+	slotButton     = 1 << 0
+	slotPower      = 1 << 1
+	slotHotPlug    = 1 << 6
+	slotPresent    = 1 << 6 // status
+	slotChanges    = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<8
+	slotPresence   = 1 << 3
+	slotLinkChange = 1 << 8
+	slotIntr       = 1 << 5
+	slotLink       = 1 << 12
+	powerIndOn     = 1 << 8
+	powerIndOff    = 3 << 8
+	powerIndMask   = 3 << 8
+	powerOff       = 1 << 10
 
 	linkTime = time.Second
 	settle   = 100 * time.Millisecond
+	// ackTries bounds how often the handler reads the status anew: a device may be broken.
+	ackTries = 8
 )
 
 // Slots is the driver of ports with hot-plug slots: what is plugged in is attached, what is pulled or is to be pulled is
@@ -62,6 +66,7 @@ type slot struct {
 	cap     uint32
 	signals *kern.Signals
 	thread  *kern.Thread
+	changes atomic.Uint32 // slotChanges which the handler has taken and the thread has not seen
 }
 
 const (
@@ -78,7 +83,7 @@ func (s *Slots) Attach(d *Device, unit int) (Attached, error) {
 		return nil, err
 	}
 	v.thread = d.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport}, v.run)
-	d.k.Handle(ints[0], v.name+" irq", kern.IntrLow, func() { v.signals.Raise(slotEvent) })
+	d.k.Handle(ints[0], v.name+" irq", kern.IntrLow, func() { v.interrupt(ints[0]) })
 	d.conf.Write16(v.at+expSlotStatus, slotChanges)
 	ctl := d.conf.Read16(v.at+expSlotCtl)&^powerIndMask | slotPresence | slotIntr
 	if v.cap&slotButton != 0 {
@@ -98,17 +103,38 @@ func (s *Slots) Attach(d *Device, unit int) (Attached, error) {
 
 func (v *slot) present() bool { return v.d.conf.Read16(v.at+expSlotStatus)&slotPresent != 0 }
 
+// interrupt takes the changes out of the status. That is done here and not in the thread: a pin stays asserted until then, and would have its
+// own thread run before the slot's for ever. A message comes only when the first change is noted, so none may be left behind.
+func (v *slot) interrupt(i *kern.Interrupt) {
+	var all uint16
+	for range ackTries {
+		status := v.d.conf.Read16(v.at + expSlotStatus)
+		if status == 0xffff { // the bridge itself has gone
+			break
+		}
+		status &= slotChanges
+		if status == 0 {
+			break
+		}
+		v.d.conf.Write16(v.at+expSlotStatus, status)
+		all |= status
+	}
+	if all == 0 {
+		i.Idle()
+		return
+	}
+	i.Busy()
+	v.changes.Or(uint32(all))
+	v.signals.Raise(slotEvent)
+}
+
 // run is the slot's thread.
 func (v *slot) run() {
 	for {
 		if v.signals.Take(-1)&slotStop != 0 {
 			return
 		}
-		status := v.d.conf.Read16(v.at + expSlotStatus)
-		if status == 0xffff {
-			return
-		}
-		v.d.conf.Write16(v.at+expSlotStatus, status&slotChanges)
+		status := uint16(v.changes.Swap(0))
 		button := status&slotButton != 0 && v.cap&slotButton != 0
 		switch here := v.s.Bus.behind(v.d.Bridge); {
 		case !v.present():
@@ -121,7 +147,7 @@ func (v *slot) run() {
 			v.d.k.Printf("%s: the card is to be removed", v.name)
 			v.s.Bus.eject(v.d.Bridge)
 			v.power(false)
-		case !here && (button || status&slotPresence != 0 || status>>8&1 != 0):
+		case !here && (button || status&(slotPresence|slotLinkChange) != 0):
 			v.power(true)
 			if !v.link() {
 				break // another event comes when the link is up
