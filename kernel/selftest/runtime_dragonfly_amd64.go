@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"dfemu/kernel/kern"
-	"dfemu/kernel/platform/pc64"
 )
 
 func testClock(env) error {
@@ -168,32 +166,6 @@ func testTimers(env) error {
 		case <-time.After(5 * time.Second):
 			return errors.New("a ticker does not tick")
 		}
-	}
-	return nil
-}
-
-// testMemory takes memory and gives it back to the kernel, pages and addresses.
-func testMemory(env) error {
-	free, total := pc64.Memory()
-	size := min(free/4, 8192) * 4096
-	b := make([]byte, size)
-	for i := 0; i < len(b); i += 4096 {
-		b[i] = byte(i >> 12)
-	}
-	for i := 0; i < len(b); i += 4096 {
-		if b[i] != byte(i>>12) {
-			return fmt.Errorf("byte %#x is %#x", i, b[i])
-		}
-	}
-	during, _ := pc64.Memory()
-	if during > free-size/4096/2 {
-		return fmt.Errorf("%d pages free before and %d after %d were touched", free, during, size/4096)
-	}
-	b = nil
-	debug.FreeOSMemory()
-	after, _ := pc64.Memory()
-	if after < during+size/4096/2 {
-		return fmt.Errorf("%d pages free of %d before, %d after the memory was given back", during, total, after)
 	}
 	return nil
 }
