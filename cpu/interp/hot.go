@@ -36,10 +36,14 @@ type Request struct {
 	Phys uint64 // guest-physical address of the first byte
 	// Phys2 is that of the page of the last bytes, where a single instruction crosses into another page; otherwise 0.
 	Phys2 uint64
-	Code  []byte // the bytes; the translator keeps them
-	Mode  x86.Mode
-	Key   uint8 // what else decoding depends on
-	User  bool  // executed at CPL 3
+	// Runs are the bytes in the order in which they are executed; the translator keeps them. The first is at Phys, and all
+	// that follow are in its page, where the jump, call or return at the end of the one before leads.
+	Runs []Run
+	// Page is what memory has at present in the page of Phys, if that is memory.
+	Page []byte
+	Mode x86.Mode
+	Key  uint8 // what else decoding depends on
+	User bool  // executed at CPL 3
 	// Flat: outside 64-bit mode, all segments but FS and GS span the 4 GiB from 0.
 	Flat bool
 	// Plain: accesses are not taken together.
@@ -48,18 +52,24 @@ type Request struct {
 	Features x86.FeatureSet
 }
 
-// A Unit is one translated block: control enters it at its start and leaves it at its sites.
+// A Run is the bytes of some instructions one after the other.
+type Run struct {
+	Start uint16 // offset in the page
+	Code  []byte
+}
+
+// A Unit is one translated block, or several that follow each other: control enters it at its start and leaves it at its sites.
 type Unit struct {
 	Phys  uint64
 	Phys2 uint64
-	Code  []byte
+	Runs  []Run
 	Mode  x86.Mode
 	Key   uint8
 	User  bool
 	Entry uintptr // where a processor enters
 	Epoch uint32  // units of earlier epochs are gone
 	Dead  atomic.Bool
-	Insts []Inst // the instructions of the block
+	Insts []Inst // in the order of execution
 	Sites []Site
 
 	splits     atomic.Uint32 // times that accesses taken together were not in one page
@@ -69,8 +79,11 @@ type Unit struct {
 
 // An Inst is one instruction of a unit.
 type Inst struct {
-	Start, Next uint16 // offsets in the block
-	op          atomic.Pointer[Op]
+	Start, Next uint16 // offsets in the page
+	Run         uint8  // of the unit, that it is in
+	// Followed: it ends its run, and the next instruction is where it most likely leads.
+	Followed bool
+	op       atomic.Pointer[Op]
 }
 
 // The kinds of sites.
@@ -282,7 +295,11 @@ func (c *CPU) heat(b *block) *Unit {
 	if t.Full() {
 		c.recycle()
 	}
-	u := t.Translate(&Request{Phys: b.phys, Phys2: b.phys2, Code: b.code, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Flat: b.key&keyFlat != 0, Features: c.sys.features})
+	r := Request{Phys: b.phys, Phys2: b.phys2, Mode: c.mode, Key: b.key, User: b.key&keyUser != 0, Flat: b.key&keyFlat != 0, Features: c.sys.features, Runs: c.path(b)}
+	if page, _ := c.acc.mem.page(b.phys & pageMask); page != nil {
+		r.Page = hostBytes(page, pageSize)
+	}
+	u := t.Translate(&r)
 	if u == nil {
 		b.heat = limit + 1
 		return nil
@@ -290,7 +307,7 @@ func (c *CPU) heat(b *block) *Unit {
 	if b.dead {
 		return nil
 	}
-	b.unit, b.ops, b.code = u, nil, u.Code
+	b.unit, b.ops, b.code = u, nil, u.Runs[0].Code
 	c.stats.Blocks++
 	return u
 }
@@ -419,7 +436,7 @@ func (c *CPU) atSite(t Translator) (*Unit, *Site, *Op) {
 	h := &c.hot
 	u, s := t.Site(h.Site)
 	o := c.unitOp(u, int(s.Inst))
-	c.r[regRIP] = h.Page | u.Phys&pageOffset
+	c.r[regRIP] = h.Page
 	c.last = u.last()
 	c.unitFlags(&s.Flags)
 	return u, s, o
@@ -453,7 +470,7 @@ func (c *CPU) unitOp(u *Unit, i int) *Op {
 	}
 	var in x86.Inst
 	o := &Op{start: n.Start, next: n.Next, width: 1, count: 1}
-	if err := x86.Decode(u.Mode, u.Code[n.Start:n.Next], &in); err != nil {
+	if err := u.decode(i, &in); err != nil {
 		o.fn = undefinedOp
 		return o
 	}
@@ -462,7 +479,14 @@ func (c *CPU) unitOp(u *Unit, i int) *Op {
 	return o
 }
 
-// last is the offset of the last instruction.
+// decode decodes an instruction of the unit.
+func (u *Unit) decode(i int, in *x86.Inst) error {
+	n := &u.Insts[i]
+	r := &u.Runs[n.Run]
+	return x86.Decode(u.Mode, r.Code[n.Start-r.Start:n.Next-r.Start], in)
+}
+
+// last is the offset of the last instruction in the page.
 func (u *Unit) last() uint16 { return u.Insts[len(u.Insts)-1].Start }
 
 // unitFlags makes the arithmetic flags those before the instruction at a site.

@@ -55,7 +55,7 @@ func (d *dryRun) stepsOf(u *Unit) []dryStep {
 	l := make([]dryStep, len(u.Insts))
 	for i := range u.Insts {
 		var in x86.Inst
-		if x86.Decode(u.Mode, u.Code[u.Insts[i].Start:u.Insts[i].Next], &in) == nil {
+		if u.decode(i, &in) == nil {
 			l[i] = dryStep{repeatable(&in), in.Enc.Flags()}
 		}
 	}
@@ -178,14 +178,14 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 	c.flushWrites()
 	c.dryRun = d
 	defer func() { c.dryRun = nil }()
-	c.r[regRIP] = c.rip
-	start := c.rip
+	page := c.rip & pageMask
+	c.r[regRIP] = page
 	c.last = u.last()
 	steps := d.stepsOf(u)
 	st = stNext
 	for stop = range u.Insts {
 		n := &u.Insts[stop]
-		c.rip = (start + uint64(n.Start)) & c.ipMask
+		c.rip = (page + uint64(n.Start)) & c.ipMask
 		if !steps[stop].repeatable {
 			return c.outcome(stNext), stop, undefined, stNext
 		}
@@ -206,12 +206,16 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 		case stNext:
 			continue
 		case stTaken, stBranch:
+			if n.Followed && c.rip == (page+uint64(u.Insts[stop+1].Start))&c.ipMask {
+				st = stNext
+				continue
+			}
 		default:
 			c.stop(st, o)
 		}
 		return c.outcome(st), len(u.Insts), undefined, st
 	}
-	c.rip = (start + uint64(len(u.Code))) & c.ipMask
+	c.rip = (page + uint64(u.Insts[len(u.Insts)-1].Next)) & c.ipMask
 	return c.outcome(st), len(u.Insts), undefined, st
 }
 
@@ -258,11 +262,14 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 		}
 	}
 	if len(diffs) > 0 {
-		e := &Divergence{RIP: rip, Code: u.Code, Diffs: diffs}
+		e := &Divergence{RIP: rip, Diffs: diffs}
+		for i := range u.Runs {
+			e.Code = append(e.Code, u.Runs[i].Code...)
+		}
 		for i := range u.Insts {
 			var in x86.Inst
-			_ = x86.Decode(u.Mode, u.Code[u.Insts[i].Start:u.Insts[i].Next], &in)
-			e.Insts = append(e.Insts, fmt.Sprintf("%#x %v", rip+uint64(u.Insts[i].Start), &in))
+			_ = u.decode(i, &in)
+			e.Insts = append(e.Insts, fmt.Sprintf("%#x %v", rip&pageMask+uint64(u.Insts[i].Start), &in))
 		}
 		e.Diffs = append(e.Diffs, fmt.Sprintf("stopped before instruction %d of %d; went on at %#x, undefined flags %#x", stop, len(u.Insts), want.rip, undefined))
 		for i, v := range was.r[:16] {

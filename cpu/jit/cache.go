@@ -107,7 +107,7 @@ func (t *translator) Translate(r *interp.Request) *interp.Unit {
 	defer t.mu.Unlock()
 	k := unitKey{r.Phys, r.Key}
 	if old := t.find[k]; old != nil {
-		if old.Phys2 == r.Phys2 && bytes.Equal(old.Code, r.Code) {
+		if old.serves(r) {
 			return old.Unit
 		}
 		t.kill(old)
@@ -208,13 +208,33 @@ func (t *translator) Simplify(u *interp.Unit) {
 	}
 }
 
-// linesOf returns the 64-byte lines of a page in which n has bytes.
-func linesOf(n *record, page uint64) uint64 {
-	first, last := n.Phys&0xfff, min(n.Phys&0xfff+uint64(len(n.Code))-1, 0xfff)
-	if n.Phys&^0xfff != page {
-		first, last = 0, n.Phys&0xfff+uint64(len(n.Code))-1-0x1000
+// serves reports whether the unit is a translation of what r asks for. Its further runs, which may be others than those of r, must be what memory has.
+func (n *record) serves(r *interp.Request) bool {
+	if n.Phys2 != r.Phys2 || !bytes.Equal(n.Runs[0].Code, r.Runs[0].Code) {
+		return false
 	}
-	return ^uint64(0) << (first >> 6) & (^uint64(0) >> (63 - last>>6))
+	for _, run := range n.Runs[1:] {
+		end := int(run.Start) + len(run.Code)
+		if end > len(r.Page) || !bytes.Equal(run.Code, r.Page[run.Start:end]) {
+			return false
+		}
+	}
+	return true
+}
+
+// linesOf returns the 64-byte lines of a page in which n has bytes.
+func linesOf(n *record, page uint64) (lines uint64) {
+	for _, r := range n.Runs {
+		first, last := uint64(r.Start), uint64(r.Start)+uint64(len(r.Code))-1
+		switch {
+		case n.Phys&^0xfff != page:
+			first, last = 0, last-0x1000
+		case last > 0xfff:
+			last = 0xfff
+		}
+		lines |= ^uint64(0) << (first >> 6) & (^uint64(0) >> (63 - last>>6))
+	}
+	return lines
 }
 
 // kill makes sure that no unit goes on in n.

@@ -38,9 +38,13 @@ const (
 )
 
 // classify chooses the class of n and works out what the rest of the translation asks.
-func (b *builder) classify(n *inst) {
+// last: it is the last of its run.
+func (b *builder) classify(n *inst, last bool) {
 	n.flags = n.Enc.Flags()
 	n.class = b.classOf(n)
+	if last && n.Op == x86.STI {
+		n.class = clExit // interrupts are held off for one more instruction, which must follow
+	}
 	b.refineFlags(n)
 	switch n.class {
 	case clExit:
@@ -272,8 +276,8 @@ func (b *builder) classOf(n *inst) class {
 		}
 		return clExit
 	case x86.CLI, x86.STI:
-		if b.r.User || n.Op == x86.STI && int(n.next) == len(b.r.Code) {
-			return clExit // interrupts are held off for one more instruction, which must follow
+		if b.r.User {
+			return clExit
 		}
 		return clInterruptFlag
 	case x86.CLAC, x86.STAC:

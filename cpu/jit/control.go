@@ -12,7 +12,7 @@ import (
 // instruction may cross into the next.
 func (b *builder) direct(target int64, cc int) {
 	if target >= 0 && target <= pageSize-x86.MaxInstLen {
-		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: target <= int64(b.page)+int64(b.insts[b.i].start)})
+		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: b.turned || target <= int64(b.insts[b.i].start)})
 		// The displacement is replaced while others may execute it: it must not cross a boundary of 8 bytes. The prefix
 		// has no meaning here, and keeps the jump together with a comparison before it.
 		size := 1
@@ -115,13 +115,13 @@ func (b *builder) goTo() {
 func (b *builder) branch(n *inst) {
 	b.needFlags()
 	cc, _ := n.Op.Cond()
-	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, int(cc))
+	b.direct(int64(n.next)+n.Args[0].Imm, int(cc))
 }
 
 // returnAddress puts the address after n into d.
 func (b *builder) returnAddress(n *inst, d reg) {
 	b.load64(d, field(layout.Page))
-	b.add(d, b.page+int32(n.next))
+	b.add(d, int32(n.next))
 }
 
 // call is CALL to a fixed distance.
@@ -130,19 +130,32 @@ func (b *builder) call(n *inst) {
 	b.returnAddress(n, rAX)
 	b.storeWord(x, rAX)
 	b.below(hRSP, b.word)
-	b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
+	if !n.followed {
+		b.direct(int64(n.next)+n.Args[0].Imm, -1)
+	}
 }
 
 // ret64 is RET. Where the table of targets does not have the address, the interpreter executes it.
 func (b *builder) ret64(n *inst) {
 	b.loadWord(r14, b.reachStack(n, 0, false))
-	b.slow(b.lookup()...)
 	pop := b.word
 	if n.NArgs > 0 {
 		pop += int32(uint16(n.Args[0].Imm))
 	}
+	back := 0
+	if n.followed { // to the call in this unit, unless the guest does something else
+		b.load64(r15, field(layout.Page))
+		b.add(r15, int32(b.insts[b.i+1].start))
+		b.alu64(7, r14, inReg(r15))
+		back = b.jcc(ccE)
+	}
+	b.slow(b.lookup()...)
 	b.below(hRSP, -pop)
 	b.goTo()
+	if n.followed {
+		b.land(back)
+		b.below(hRSP, -pop)
+	}
 }
 
 // indirect is CALL and JMP through a register or memory.

@@ -31,7 +31,7 @@ func (b *builder) liveness() {
 		}
 		live = live&^kills | f.Tested&allFlags
 		liveAll = liveAll&^kills | f.Tested&allFlags
-		if n.class == clBranch || n.EndsBlock() {
+		if n.class >= clJump || n.EndsBlock() && n.class != clNothing {
 			live, liveAll = allFlags, allFlags
 		}
 		if n.observer {

@@ -72,6 +72,12 @@ func shift(n *inst, g uint8) (d int64, ok bool) {
 		switch n.class {
 		case clPush, clCall, clPushFlags:
 			return -8, true
+		case clReturn: // the unit goes on only where it was called
+			d = 8
+			if n.NArgs > 0 {
+				d += int64(uint16(n.Args[0].Imm))
+			}
+			return d, n.followed
 		case clPop:
 			return 8, n.Args[0].Kind == x86.KindReg && n.Args[0].Reg != gRSP
 		}

@@ -12,8 +12,7 @@ import (
 	"dfemu/cpu/x86"
 )
 
-// TestGroups executes code whose accesses off one register do not lie in one page, or do not all reach memory, until it
-// shuts down, and compares with what the interpreter has then.
+// TestGroups executes code whose accesses off one register do not lie in one page, or do not all reach memory.
 func TestGroups(t *testing.T) {
 	for name, code := range map[string][]byte{
 		"a stack across two pages": {
@@ -62,32 +61,40 @@ func TestGroups(t *testing.T) {
 			0x0f, 0x0b,
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var want x86.State
-			for _, how := range []struct {
-				name     string
-				mk       cputest.Make
-				lockstep bool
-			}{
-				{"interpreted", func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }, false},
-				{"translated", NewEager, false}, {"often", New, false}, {"compared", NewEager, true},
-			} {
-				g := newWild(t, how.mk, code, 3, 1, how.lockstep)
-				for r := range g.state.GPR {
-					g.state.GPR[r] = uint64(r) * 0x1234567
-				}
-				if e := g.run(t, time.Minute); e.Reason != cpu.ExitShutdown {
-					t.Fatalf("%s: %v", how.name, e.Reason)
-				}
-				if how.name == "interpreted" {
-					want = g.state
-					continue
-				}
-				if s := &g.state; s.GPR != want.GPR || s.RIP != want.RIP || s.CR2 != want.CR2 || s.RFLAGS != want.RFLAGS {
-					t.Errorf("%s: RIP %#x, CR2 %#x, RFLAGS %#x, registers %x;\ninterpreted: RIP %#x, CR2 %#x, RFLAGS %#x, registers %x", how.name,
-						s.RIP, s.CR2, s.RFLAGS, s.GPR, want.RIP, want.CR2, want.RFLAGS, want.GPR)
-				}
-			}
-		})
+		t.Run(name, func(t *testing.T) { agree(t, code) })
+	}
+}
+
+// agree executes code until it shuts down, by the interpreter and by translations, and compares what comes of it.
+func agree(t *testing.T, code []byte) {
+	var want x86.State
+	for _, how := range []struct {
+		name     string
+		mk       cputest.Make
+		lockstep bool
+	}{
+		{"interpreted", func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }, false},
+		{"translated", NewEager, false},
+		{"the second time", func(c cpu.Config) (cpu.Accelerator, error) { return newAccel(c, 1) }, false},
+		{"often", New, false},
+		{"compared", NewEager, true},
+		{"often, compared", New, true},
+	} {
+		g := newWild(t, how.mk, code, 3, 1, how.lockstep)
+		for r := range g.state.GPR {
+			g.state.GPR[r] = uint64(r) * 0x1234567
+		}
+		g.state.GPR[x86.RSP] = wildStack
+		if e := g.run(t, time.Minute); e.Reason != cpu.ExitShutdown {
+			t.Fatalf("%s: %v", how.name, e.Reason)
+		}
+		if how.name == "interpreted" {
+			want = g.state
+			continue
+		}
+		if s := &g.state; s.GPR != want.GPR || s.RIP != want.RIP || s.CR2 != want.CR2 || s.RFLAGS != want.RFLAGS {
+			t.Errorf("%s: RIP %#x, CR2 %#x, RFLAGS %#x, registers %x;\ninterpreted: RIP %#x, CR2 %#x, RFLAGS %#x, registers %x", how.name,
+				s.RIP, s.CR2, s.RFLAGS, s.GPR, want.RIP, want.CR2, want.RFLAGS, want.GPR)
+		}
 	}
 }

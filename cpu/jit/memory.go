@@ -24,7 +24,7 @@ func (b *builder) effective(n *inst, d reg) {
 	case m.Base == x86.RIPBase:
 		b.load64(r14, field(layout.Page))
 		x.reg = r14
-		x.disp = int32(int64(b.page) + int64(n.next) + m.Disp)
+		x.disp = int32(int64(n.next) + m.Disp)
 	case m.Base != x86.NoReg:
 		x.reg = hostOf[m.Base]
 		if x.reg == noReg {
@@ -53,7 +53,7 @@ func (b *builder) addressable(n *inst) bool {
 		return false
 	}
 	if m.Base == x86.RIPBase {
-		d := int64(b.page) + int64(n.next) + m.Disp
+		d := int64(n.next) + m.Disp
 		return d == int64(int32(d)) && n.AddrSize == 8
 	}
 	return true

@@ -67,15 +67,16 @@ type wrong struct{ *translator }
 
 func (w wrong) Translate(r *interp.Request) *interp.Unit {
 	q := *r
-	q.Code = append([]byte(nil), r.Code...)
-	for i := 0; i+1 < len(q.Code); i++ {
-		if q.Code[i] == 0x01 && q.Code[i+1] == 0xd8 { // add eax, ebx
-			q.Code[i] = 0x29 // sub eax, ebx
+	code := append([]byte(nil), r.Runs[0].Code...)
+	for i := 0; i+1 < len(code); i++ {
+		if code[i] == 0x01 && code[i+1] == 0xd8 { // add eax, ebx
+			code[i] = 0x29 // sub eax, ebx
 		}
 	}
+	q.Runs = []interp.Run{{Start: r.Runs[0].Start, Code: code}}
 	u := w.translator.Translate(&q)
 	if u != nil {
-		u.Code = r.Code
+		u.Runs = r.Runs[:1]
 	}
 	return u
 }

@@ -16,17 +16,21 @@ type builder struct {
 	insts []inst
 	sites []interp.Site
 	colds []cold
-	i     int   // the instruction being translated
-	page  int32 // offset of the block in its page
-	word  int32 // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
-	vec   uint8 // what the unit needs of the vector registers: 0, 1, 3
+	i     int // the instruction being translated
+	runs  int // of the request that the unit takes
+	// turned: the unit has followed a jump backwards, so that any exit may close a loop.
+	turned bool
+	word   int32 // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
+	vec    uint8 // what the unit needs of the vector registers: 0, 1, 3
 	flagState
 }
 
 // inst is one instruction of the block.
 type inst struct {
 	x86.Inst
-	start, next uint16
+	start, next uint16 // offsets in the page
+	run         uint8
+	followed    bool // the next instruction is where it leads
 	class       class
 	flags       x86.Flags
 	// live are the arithmetic flags that are needed after the instruction, liveAll those with instructions
@@ -83,8 +87,7 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	b.asm.b = b.asm.b[:0]
 	b.asm.base = t.mem.base() + uintptr(t.mem.used)
 	b.sites, b.colds = b.sites[:0], b.colds[:0]
-	b.page = int32(r.Phys & 0xfff)
-	b.vec = 0
+	b.vec, b.turned = 0, false
 	if !b.decode() {
 		return nil, entries{}, nil
 	}
@@ -99,37 +102,72 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	}
 	if !ended {
 		last := &b.insts[len(b.insts)-1]
-		b.direct(int64(b.page)+int64(last.next), -1)
+		b.direct(int64(last.next), -1)
 	}
 	b.finish()
 	u := &interp.Unit{
-		Phys: r.Phys, Phys2: r.Phys2, Code: r.Code, Mode: r.Mode, Key: r.Key, User: r.User, Entry: e.start,
+		Phys: r.Phys, Phys2: r.Phys2, Runs: r.Runs[:b.runs], Mode: r.Mode, Key: r.Key, User: r.User, Entry: e.start,
 		Insts: make([]interp.Inst, len(b.insts)), Sites: append([]interp.Site(nil), b.sites...),
 	}
 	for i := range b.insts {
-		u.Insts[i].Start, u.Insts[i].Next = b.insts[i].start, b.insts[i].next
+		n, o := &b.insts[i], &u.Insts[i]
+		o.Start, o.Next, o.Run, o.Followed = n.start, n.next, n.run, n.followed
 	}
 	return u, e, b.b
 }
 
-// decode fills in insts.
+// maxInsts bounds the instructions of a unit.
+const maxInsts = 100
+
+// decode fills in insts with as many runs as it can. It reports whether that is at least the first.
 func (b *builder) decode() bool {
-	code := b.r.Code
-	b.insts = b.insts[:0]
-	for at := 0; at < len(code); {
-		if len(b.insts) == 100 {
+	b.insts, b.runs = b.insts[:0], 0
+	for i := range b.r.Runs {
+		was, vec := len(b.insts), b.vec
+		if i > 0 && !b.follows(&b.insts[was-1]) {
+			return true
+		}
+		if !b.decodeRun(i) {
+			b.insts, b.vec = b.insts[:was], vec
+			return i > 0
+		}
+		if b.runs++; i > 0 {
+			n := &b.insts[was-1]
+			n.followed = true
+			if n.class == clJump {
+				n.class = clNothing
+			}
+		}
+	}
+	return true
+}
+
+// follows reports whether what n leads to can be in the same unit. Where interrupts were enabled just before, it is looked whether there is one.
+func (b *builder) follows(n *inst) bool {
+	if k := len(b.insts) - 2; k >= 0 && b.insts[k].Op == x86.STI {
+		return false
+	}
+	return n.class == clJump || n.class == clCall || n.class == clReturn
+}
+
+// decodeRun appends the instructions of a run.
+func (b *builder) decodeRun(i int) bool {
+	r := &b.r.Runs[i]
+	was := len(b.insts)
+	for at := 0; at < len(r.Code); {
+		if len(b.insts) == maxInsts {
 			return false
 		}
-		b.insts = append(b.insts, inst{start: uint16(at)})
+		b.insts = append(b.insts, inst{start: r.Start + uint16(at), run: uint8(i)})
 		n := &b.insts[len(b.insts)-1]
-		if err := x86.Decode(b.r.Mode, code[at:], &n.Inst); err != nil {
+		if err := x86.Decode(b.r.Mode, r.Code[at:], &n.Inst); err != nil {
 			return false
 		}
 		at += int(n.Len)
-		n.next = uint16(at)
-		b.classify(n)
+		n.next = r.Start + uint16(at)
+		b.classify(n, at == len(r.Code))
 	}
-	return len(b.insts) > 0
+	return len(b.insts) > was
 }
 
 // entries are where control enters a unit.
@@ -180,9 +218,13 @@ func (b *builder) poll(host bool) {
 	b.colds = append(b.colds, cold{from: []int{j, k}, kind: coldPoll, host: host})
 }
 
-// translate appends the code of one instruction. It reports whether control never goes on behind it.
+// translate appends the code of one instruction. It reports whether control never goes on behind it, or only in the code that follows it and not
+// after the interpreter has executed it.
 func (b *builder) translate(n *inst) (ended bool) {
 	first := len(b.colds)
+	if n.followed && b.insts[b.i+1].start <= n.start {
+		b.turned = true
+	}
 	if n.observer && n.class != clExit {
 		b.observe(n)
 	}
@@ -229,7 +271,7 @@ func (b *builder) translate(n *inst) (ended bool) {
 	case clLeave:
 		b.leave(n)
 	case clJump:
-		b.direct(int64(b.page)+int64(n.next)+n.Args[0].Imm, -1)
+		b.direct(int64(n.next)+n.Args[0].Imm, -1)
 		ended = true
 	case clBranch:
 		b.branch(n)
@@ -341,7 +383,7 @@ func (b *builder) finish() {
 					b.land(j)
 				}
 				b.load64(r14, field(layout.Page))
-				b.add(r14, b.page+int32(b.insts[c.inst].next))
+				b.add(r14, int32(b.insts[c.inst].next))
 				b.jumpTo(b.t.stubs.apart)
 			}
 		case coldLink:
@@ -356,7 +398,7 @@ func (b *builder) finish() {
 				b.store32(field(layout.Flags), rAX)
 			}
 			b.load64(r14, field(layout.Page))
-			b.add(r14, b.page)
+			b.add(r14, int32(b.insts[0].start))
 			b.jumpTo(b.t.stubs.rip)
 		case coldVec:
 			b.callVec(c.inst)
@@ -378,7 +420,7 @@ func (b *builder) callVec(i int) {
 		off = b.insts[i].start
 	}
 	b.load64(r14, field(layout.Page))
-	b.add(r14, b.page+int32(off))
+	b.add(r14, int32(off))
 	b.jumpTo(b.t.stubs.interpret)
 	b.landShort(j)
 }

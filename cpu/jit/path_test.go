@@ -1,0 +1,127 @@
+//go:build amd64 && linux
+
+package jit
+
+import (
+	"testing"
+	"time"
+
+	"dfemu/cpu"
+	"dfemu/cpu/cputest"
+)
+
+// TestPaths executes code whose units go on where jumps, calls and returns lead, or do not, after all.
+func TestPaths(t *testing.T) {
+	far := func(code []byte, at int, more ...byte) []byte {
+		b := make([]byte, at, 0x400)
+		for i := copy(b, code); i < at; i++ {
+			b[i] = 0x90
+		}
+		return append(b, more...)[:0x400]
+	}
+	for name, code := range map[string][]byte{
+		"a function": {
+			0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+			0xe8, 0x09, 0x00, 0x00, 0x00, // call f
+			0x48, 0x01, 0xd8, // add rax, rbx
+			0xff, 0xc9, // dec ecx
+			0x75, 0xf4, // jne to the call
+			0x0f, 0x0b, // ud2
+			0x48, 0x83, 0xc3, 0x03, // f: add rbx, 3
+			0xf7, 0xc1, 0x01, 0x00, 0x00, 0x00, // test ecx, 1
+			0xc3, // ret
+		},
+		"a function that returns elsewhere now and then": {
+			0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+			0xe8, 0x0b, 0x00, 0x00, 0x00, // call f
+			0x90,             // nop
+			0x48, 0x01, 0xd8, // add rax, rbx
+			0x90,       // nop
+			0xff, 0xc9, // dec ecx
+			0x75, 0xf2, // jne to the call
+			0x0f, 0x0b, // ud2
+			0x89, 0xca, // f: mov edx, ecx
+			0x83, 0xe2, 0x03, // and edx, 3
+			0x83, 0xfa, 0x03, // cmp edx, 3
+			0x75, 0x05, // jne to the ret
+			0x48, 0x83, 0x04, 0x24, 0x04, // add qword ptr [rsp], 4
+			0xc3, // ret
+		},
+		"a function that takes its arguments from the stack": {
+			0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+			0x51, 0x50, // push rcx, rax
+			0xe8, 0x06, 0x00, 0x00, 0x00, // call f
+			0xff, 0xc9, // dec ecx
+			0x75, 0xf5, // jne to the pushes
+			0x0f, 0x0b, // ud2
+			0x48, 0x8b, 0x44, 0x24, 0x08, // f: mov rax, [rsp+8]
+			0x48, 0x03, 0x44, 0x24, 0x10, // add rax, [rsp+16]
+			0xc2, 0x10, 0x00, // ret 16
+		},
+		"a jump into the middle of a loop": {
+			0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+			0xeb, 0x03, // jmp to the dec
+			0x48, 0x01, 0xc8, // body: add rax, rcx
+			0xff, 0xc9, // dec ecx
+			0x74, 0x0a, // je out
+			0xf6, 0xc1, 0x05, // test cl, 5
+			0x75, 0xf4, // jne body
+			0x48, 0xd1, 0xc0, // rol rax, 1
+			0xeb, 0xf2, // jmp to the dec
+			0x0f, 0x0b, // out: ud2
+		},
+		"a function that is changed": far([]byte{
+			0xb9, 0xe8, 0x03, 0x00, 0x00, // mov ecx, 1000
+			0xbf, 0x02, 0x01, 0x01, 0x00, // mov edi, f+2
+			0xe8, 0xf1, 0x00, 0x00, 0x00, // call f
+			0x48, 0x01, 0xd8, // add rax, rbx
+			0xf6, 0xc1, 0x3f, // test cl, 63
+			0x75, 0x02, // jne past the next
+			0x88, 0x0f, // mov [rdi], cl
+			0xff, 0xc9, // dec ecx
+			0x75, 0xed, // jne to the call
+			0x0f, 0x0b, // ud2
+		}, 0x100,
+			0x80, 0xc3, 0x03, // f: add bl, 3
+			0xc3, // ret
+		),
+	} {
+		t.Run(name, func(t *testing.T) { agree(t, code) })
+	}
+}
+
+// TestPathsLetGo kicks a processor out of loops of jumps, some of which go forward.
+func TestPathsLetGo(t *testing.T) {
+	for name, code := range map[string][]byte{
+		"there and back": {
+			0xeb, 0x02, // jmp b
+			0x90,       // a: nop
+			0x90,       // nop
+			0x85, 0xe4, // b: test esp, esp
+			0x75, 0xfa, // jne a
+			0x0f, 0x0b, // ud2
+		},
+		"back, and there by a branch": {
+			0xeb, 0x08, // jmp b
+			0x85, 0xe4, // a: test esp, esp
+			0x75, 0x04, // jne b
+			0x0f, 0x0b, // ud2
+			0x90, 0x90, // nop, nop
+			0xeb, 0xf6, // b: jmp a
+		},
+		"a function that calls itself in the end": {
+			0x5a,                         // a: pop rdx
+			0xe8, 0x00, 0x00, 0x00, 0x00, // call b
+			0xeb, 0xf8, // b: jmp a
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, mk := range []cputest.Make{NewEager, func(c cpu.Config) (cpu.Accelerator, error) { return newAccel(c, 1) }, New} {
+				g := newWild(t, mk, code, 3, 1, false)
+				if e := g.run(t, 50*time.Millisecond); e.Reason != cpu.ExitKicked {
+					t.Errorf("the processor was left with %v", e.Reason)
+				}
+			}
+		})
+	}
+}
