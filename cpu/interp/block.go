@@ -45,6 +45,7 @@ type block struct {
 	phys2 uint64
 	code  []byte // the bytes it was decoded from
 	heat  uint8  // times executed before it is translated
+	cold  uint8  // heat at the last sweep
 	unit  *Unit  // its translation
 
 	next *block // in the bucket of the table
@@ -116,6 +117,32 @@ func (b *block) kill() {
 	b.dead = true
 	for i := range b.ops {
 		b.ops[i].fn = restart
+	}
+}
+
+// sweepAfter is how many blocks are decoded between two sweeps.
+const sweepAfter = 2048
+
+// sweep forgets blocks that have not been executed since the last sweep: most code is executed once or twice. It is called between two blocks, by
+// processors with a translator: only they count executions.
+func (c *CPU) sweep() {
+	for page, list := range c.blocks.pages {
+		kept := list[:0]
+		for _, b := range list {
+			if b.unit == nil && b.heat == b.cold && b.heat <= c.acc.heat && b.phys2 == 0 {
+				b.dead = true
+				c.blocks.remove(b)
+				continue
+			}
+			b.cold = b.heat
+			kept = append(kept, b)
+		}
+		clear(list[len(kept):])
+		if len(kept) == 0 {
+			delete(c.blocks.pages, page)
+		} else {
+			c.blocks.pages[page] = kept
+		}
 	}
 }
 

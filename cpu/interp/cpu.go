@@ -76,6 +76,7 @@ type CPU struct {
 	kernelLocal bool
 	hot         Hot // see hot.go
 	blocks      blockTable
+	decoded     uint64 // blocks, ever
 
 	id   int
 	acc  *Accel

@@ -69,6 +69,9 @@ func (c *CPU) decode(va, phys uint64, host hostPage, key uint8) *block {
 	if c.blocks.count >= maxBlocks {
 		c.dropAll()
 	}
+	if c.decoded++; c.acc.translator != nil && c.decoded%sweepAfter == 0 {
+		c.sweep()
+	}
 	for {
 		b, ok := c.build(&src, key)
 		if !ok {
