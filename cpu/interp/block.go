@@ -46,6 +46,8 @@ type block struct {
 	code  []byte // the bytes it was decoded from
 	heat  uint8  // times executed before it is translated
 	cold  uint8  // heat at the last sweep
+	exit  exit   // where control leaves it mostly
+	votes uint8  // for exit
 	unit  *Unit  // its translation
 
 	next *block // in the bucket of the table

@@ -37,7 +37,7 @@ type Request struct {
 	// Phys2 is that of the page of the last bytes, where a single instruction crosses into another page; otherwise 0.
 	Phys2 uint64
 	// Runs are the bytes in the order in which they are executed; the translator keeps them. The first is at Phys, and all
-	// that follow are in its page, where the jump, call or return at the end of the one before leads.
+	// that follow are in its page, where the branch, jump, call or return at the end of the one before leads.
 	Runs []Run
 	// Page is what memory has at present in the page of Phys, if that is memory.
 	Page []byte
@@ -81,7 +81,7 @@ type Unit struct {
 type Inst struct {
 	Start, Next uint16 // offsets in the page
 	Run         uint8  // of the unit, that it is in
-	// Followed: it ends its run, and the next instruction is where it most likely leads.
+	// Followed: it ends its run, and the next instruction is where it most likely leads, a conditional branch when it is taken.
 	Followed bool
 	op       atomic.Pointer[Op]
 }
@@ -272,8 +272,11 @@ func (c *CPU) interpretBlock(b *block) status {
 	}
 	c.icount += uint64(o.count)
 	switch st {
-	case stTaken, stBranch:
+	case stTaken:
+		b.vote(exit(o.next)<<1 | 1)
+	case stBranch:
 	case stFall:
+		b.vote(exit(o.next) << 1)
 		c.rip = (rip + b.size) & c.ipMask
 	default:
 		c.stop(st, o)
@@ -307,7 +310,10 @@ func (c *CPU) heat(b *block) *Unit {
 	if b.dead {
 		return nil
 	}
-	b.unit, b.ops, b.code = u, nil, u.Runs[0].Code
+	b.unit, b.ops = u, nil
+	if code := u.Runs[0].Code; len(code) == len(b.code) {
+		b.code = code // all processors share the bytes
+	}
 	c.stats.Blocks++
 	return u
 }

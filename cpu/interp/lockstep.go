@@ -204,6 +204,10 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 		}
 		switch st {
 		case stNext:
+			if n.Followed { // a branch that is not taken
+				c.rip = (page + uint64(n.Next)) & c.ipMask
+				return c.outcome(stBranch), len(u.Insts), undefined, stBranch
+			}
 			continue
 		case stTaken, stBranch:
 			if n.Followed && c.rip == (page+uint64(u.Insts[stop+1].Start))&c.ipMask {

@@ -208,12 +208,15 @@ func (t *translator) Simplify(u *interp.Unit) {
 	}
 }
 
-// serves reports whether the unit is a translation of what r asks for. Its further runs, which may be others than those of r, must be what memory has.
+// serves reports whether the unit is a translation of what r asks for. Its runs, which may be others than those of r, must be what memory has.
 func (n *record) serves(r *interp.Request) bool {
-	if n.Phys2 != r.Phys2 || !bytes.Equal(n.Runs[0].Code, r.Runs[0].Code) {
+	if n.Phys2 != r.Phys2 {
 		return false
 	}
-	for _, run := range n.Runs[1:] {
+	if n.Phys2 != 0 {
+		return bytes.Equal(n.Runs[0].Code, r.Runs[0].Code)
+	}
+	for _, run := range n.Runs {
 		end := int(run.Start) + len(run.Code)
 		if end > len(r.Page) || !bytes.Equal(run.Code, r.Page[run.Start:end]) {
 			return false

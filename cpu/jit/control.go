@@ -115,6 +115,10 @@ func (b *builder) goTo() {
 func (b *builder) branch(n *inst) {
 	b.needFlags()
 	cc, _ := n.Op.Cond()
+	if n.followed {
+		b.direct(int64(n.next), int(cc)^1)
+		return
+	}
 	b.direct(int64(n.next)+n.Args[0].Imm, int(cc))
 }
 

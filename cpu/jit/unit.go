@@ -147,7 +147,7 @@ func (b *builder) follows(n *inst) bool {
 	if k := len(b.insts) - 2; k >= 0 && b.insts[k].Op == x86.STI {
 		return false
 	}
-	return n.class == clJump || n.class == clCall || n.class == clReturn
+	return n.class >= clJump && n.class != clIndirect
 }
 
 // decodeRun appends the instructions of a run.
