@@ -165,6 +165,20 @@ func (b *Bank) Write(d Registers, off uint64, size int, v uint64) error {
 	return result
 }
 
+// Region returns the registers as a region of which d is the device.
+func (b *Bank) Region(d Registers) Region { return bankRegion{b, d} }
+
+type bankRegion struct {
+	b *Bank
+	d Registers
+}
+
+// Read implements Region.
+func (r bankRegion) Read(off uint64, size int) (uint64, error) { return r.b.Read(r.d, off, size) }
+
+// Write implements Region.
+func (r bankRegion) Write(off uint64, size int, v uint64) error { return r.b.Write(r.d, off, size, v) }
+
 // part works out which bytes of the register at base the n-th byte and its
 // successors of an access at off touch: from byte at of the register, cnt of them.
 func part(r Reg, base, off uint64, n, size int) (at, cnt int, err error) {

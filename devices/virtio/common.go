@@ -49,18 +49,6 @@ var commonRegisters = devices.NewBank("virtio common", []devices.Register{
 	regQueueReset:          {Offset: 0x3a, Size: 2, Name: "queue_reset", Fields: []devices.Field{{Name: "reset", Lo: 0, Hi: 0}}},
 })
 
-type commonRegion struct{ d *Device }
-
-// Read implements devices.Region.
-func (r commonRegion) Read(off uint64, size int) (uint64, error) {
-	return commonRegisters.Read(r.d, off, size)
-}
-
-// Write implements devices.Region.
-func (r commonRegion) Write(off uint64, size int, v uint64) error {
-	return commonRegisters.Write(r.d, off, size, v)
-}
-
 // selected is the queue that queue_select names, or nil.
 func (d *Device) selected() *Queue {
 	if int(d.queueSelect) < len(d.queues) {

@@ -54,7 +54,7 @@ func (d *Device) describe() {
 	})
 	watched := func(b *devices.Bank, r devices.Region) devices.Region { return devices.WatchRegion(f.Probe(), b, r) }
 	d.layout = pci.Layout{
-		{Off: offCommon, Size: commonSize, Region: watched(commonRegisters, commonRegion{d})},
+		{Off: offCommon, Size: commonSize, Region: watched(commonRegisters, commonRegisters.Region(d))},
 		{Off: offISR, Size: 4, Region: watched(isrRegisters, devices.RegionFuncs{ReadFunc: d.readISR})},
 		{
 			Off: offNotify, Size: notifyMultiplier * uint64(len(d.queues)),

@@ -55,7 +55,7 @@ func New(o Options) (*Device, error) {
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 5, Class: 0x00ff00, Features: featureStats | featureDeflateOnOOM | featurePoison | featureReporting,
 		FeatureNames: featureNames, Queues: []int{128, 128, 8, 128, 128},
-		Region: configuration{d}, Registers: configRegisters, Size: configSize, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
+		Region: configRegisters.Region(configuration{d}), Registers: configRegisters, Size: configSize, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.server = requests.New(d.Device, o.Clock)
 	for i := range queues {
@@ -67,16 +67,6 @@ func New(o Options) (*Device, error) {
 
 // configuration serves the registers of the device configuration.
 type configuration struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configuration) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(c, off, size)
-}
-
-// Write implements devices.Region.
-func (c configuration) Write(off uint64, size int, v uint64) error {
-	return configRegisters.Write(c, off, size, v)
-}
 
 // ReadRegister implements devices.Registers.
 func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {

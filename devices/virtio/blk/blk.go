@@ -78,7 +78,7 @@ func New(o Options, store devices.Block) (*Device, error) {
 	}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 2, Class: 0x010000, Features: features, Queues: queues,
-		Region: configRegion{d}, Registers: configRegisters, Size: cfgSize, FeatureNames: featureNames,
+		Region: configRegion{configRegisters.Region(configuration{d}), d}, Registers: configRegisters, Size: cfgSize, FeatureNames: featureNames,
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.Init(d)

@@ -3,11 +3,9 @@ package blk
 import "dfemu/devices"
 
 // configRegion is the device configuration (section 5.2.4).
-type configRegion struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configRegion) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(c, off, size)
+type configRegion struct {
+	devices.Region
+	d *Device
 }
 
 // Write implements devices.Region. The write cache is the driver's to set once
@@ -16,11 +14,14 @@ func (c configRegion) Write(off uint64, size int, v uint64) error {
 	if c.d.Features()&featureConfigWCE == 0 {
 		return devices.ErrReadOnly
 	}
-	return configRegisters.Write(c, off, size, v)
+	return c.Region.Write(off, size, v)
 }
 
+// configuration serves the registers of the device configuration.
+type configuration struct{ d *Device }
+
 // ReadRegister implements devices.Registers.
-func (c configRegion) ReadRegister(r devices.Reg, _ uint64) uint64 {
+func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {
 	d := c.d
 	switch r.ID {
 	case cfgCapacity:
@@ -57,7 +58,7 @@ func (c configRegion) ReadRegister(r devices.Reg, _ uint64) uint64 {
 
 // WriteRegister implements devices.Registers: writeback is the only one that can
 // be written.
-func (c configRegion) WriteRegister(_ devices.Reg, v, _ uint64) {
+func (c configuration) WriteRegister(_ devices.Reg, v, _ uint64) {
 	c.d.direct.Store(v&1 == 0)
 	state := "write cache on"
 	if v&1 == 0 {

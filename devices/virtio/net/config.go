@@ -29,15 +29,3 @@ func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {
 
 // WriteRegister implements devices.Registers. All registers are read-only.
 func (configuration) WriteRegister(devices.Reg, uint64, uint64) {}
-
-type configRegion struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configRegion) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(configuration(c), off, size)
-}
-
-// Write implements devices.Region.
-func (c configRegion) Write(off uint64, size int, v uint64) error {
-	return configRegisters.Write(configuration(c), off, size, v)
-}

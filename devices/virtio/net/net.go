@@ -98,7 +98,7 @@ func New(o Options, back devices.Network) (*Device, error) {
 	queues = append(queues, 64)
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 1, Class: 0x020000, Features: d.offered, Queues: queues,
-		Region: configRegion{d}, Registers: configRegisters, Size: configSize, FeatureNames: featureNames, Requires: requires, RequiresSection: "5.1.3.1",
+		Region: configRegisters.Region(configuration{d}), Registers: configRegisters, Size: configSize, FeatureNames: featureNames, Requires: requires, RequiresSection: "5.1.3.1",
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.Init(d)

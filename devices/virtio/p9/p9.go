@@ -101,7 +101,7 @@ func New(o Options) (*Device, error) {
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 9, Class: 0x018000, Features: featureMountTag, Queues: []int{queueSize},
 		FeatureNames: map[uint64]string{featureMountTag: "MOUNT_TAG"},
-		Region:       configuration{d}, Registers: configRegisters, Size: uint64(2 + len(o.Tag)),
+		Region:       configRegisters.Region(configuration{d}), Registers: configRegisters, Size: uint64(2 + len(o.Tag)),
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.server = requests.New(d.Device, o.Clock)
@@ -112,16 +112,6 @@ func New(o Options) (*Device, error) {
 
 // configuration serves the registers of the device configuration.
 type configuration struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configuration) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(c, off, size)
-}
-
-// Write implements devices.Region.
-func (c configuration) Write(off uint64, size int, v uint64) error {
-	return configRegisters.Write(c, off, size, v)
-}
 
 // ReadRegister implements devices.Registers.
 func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {

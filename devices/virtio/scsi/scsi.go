@@ -80,7 +80,7 @@ func New(o Options) (*Device, error) {
 	}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 8, Class: 0x010000, Features: featureHotplug | featureChange, FeatureNames: featureNames, Queues: sizes,
-		Region: configuration{d}, Registers: configRegisters, Size: configSize, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
+		Region: configRegisters.Region(configuration{d}), Registers: configRegisters, Size: configSize, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.server = requests.New(d.Device, o.Clock)
 	d.server.Handle(queueControl, 1, d.control)
@@ -93,16 +93,6 @@ func New(o Options) (*Device, error) {
 
 // configuration serves the registers of the device configuration.
 type configuration struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configuration) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(c, off, size)
-}
-
-// Write implements devices.Region.
-func (c configuration) Write(off uint64, size int, v uint64) error {
-	return configRegisters.Write(c, off, size, v)
-}
 
 // ReadRegister implements devices.Registers.
 func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {

@@ -79,7 +79,7 @@ func New(o Options) (*Device, error) {
 	}
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 19, Class: 0x028000, Queues: []int{128, 128, 8},
-		Region: configuration{d}, Registers: configRegisters, Size: 8, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
+		Region: configRegisters.Region(configuration{d}), Registers: configRegisters, Size: 8, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.server = requests.New(d.Device, o.Clock)
 	d.server.Handle(queueTx, 1, d.send)
@@ -101,16 +101,6 @@ func New(o Options) (*Device, error) {
 
 // configuration serves the registers of the device configuration.
 type configuration struct{ d *Device }
-
-// Read implements devices.Region.
-func (c configuration) Read(off uint64, size int) (uint64, error) {
-	return configRegisters.Read(c, off, size)
-}
-
-// Write implements devices.Region.
-func (c configuration) Write(off uint64, size int, v uint64) error {
-	return configRegisters.Write(c, off, size, v)
-}
 
 // ReadRegister implements devices.Registers.
 func (c configuration) ReadRegister(devices.Reg, uint64) uint64 { return uint64(c.d.o.CID) }
