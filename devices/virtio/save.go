@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -46,21 +47,38 @@ func (d *Device) SaveWith(version uint8, own any) ([]byte, error) {
 	return append(append(p, state...), transport...), nil
 }
 
-// OwnState fills own with what [Device.SaveWith] was given. What it returns is for
-// [Device.RestoreState].
-func (d *Device) OwnState(version uint8, p []byte, own any) (transport []byte, err error) {
+// RestoreWith restores what [Device.SaveWith] saved. It fills own, has it checked before
+// anything changes, restores the transport, and then has own taken over, by set. After an error of
+// the last two the device is as after reset. check may be nil.
+func (d *Device) RestoreWith(version uint8, p []byte, own any, check, set func() error) error {
+	transport, err := ownState(version, p, own)
+	if err == nil && check != nil {
+		err = check()
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", d.c.Name, err)
+	}
+	if err := d.RestoreState(transport); err != nil {
+		return err
+	}
+	if err := set(); err != nil {
+		d.Reset()
+		return fmt.Errorf("restore %s: %w", d.c.Name, err)
+	}
+	return nil
+}
+
+// ownState fills own and returns the state of the transport.
+func ownState(version uint8, p []byte, own any) (transport []byte, err error) {
 	if len(p) < 5 || p[0] != version {
-		return nil, fmt.Errorf("restore %s: not a state of version %d", d.c.Name, version)
+		return nil, fmt.Errorf("not a state of version %d", version)
 	}
 	n := binary.LittleEndian.Uint32(p[1:])
 	p = p[5:]
 	if uint64(n) > uint64(len(p)) {
-		return nil, fmt.Errorf("restore %s: the state is cut off", d.c.Name)
+		return nil, errors.New("the state is cut off")
 	}
-	if err := json.Unmarshal(p[:n], own); err != nil {
-		return nil, fmt.Errorf("restore %s: %w", d.c.Name, err)
-	}
-	return p[n:], nil
+	return p[n:], json.Unmarshal(p[:n], own)
 }
 
 // SaveState implements devices.Saver. The device is paused, so no chain is in

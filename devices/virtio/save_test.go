@@ -2,6 +2,8 @@ package virtio_test
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"dfemu/devices/virtio/virtiotest"
@@ -46,6 +48,48 @@ func TestSave(t *testing.T) {
 			t.Error("state differs after restoring")
 		}
 	})
+}
+
+// TestRestoreWith restores a state of the device's own, which is refused before and after the transport.
+func TestRestoreWith(t *testing.T) {
+	e := newEcho(1, true)
+	defer e.Close()
+	_, q := start(t, e, 0, 16)
+	q.Do([][]byte{{1}}, 1)
+	e.Pause()
+	state, err := e.SaveWith(3, map[string]int{"n": 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	for _, c := range []struct {
+		name       string
+		p          []byte
+		check, set error
+		want       string
+		active     bool // afterwards
+	}{
+		{"another version", append([]byte{4}, state[1:]...), nil, nil, "restore echo: not a state of version 3", true},
+		{"cut off", state[:8], nil, nil, "restore echo: the state is cut off", true},
+		{"checked", state, refused, nil, "restore echo: refused", true},
+		{"without the transport's", state[:5+len(`{"n":7}`)], nil, nil, "restore echo: ", false},
+		{"whole", state, nil, nil, "", true},
+		{"not taken over", state, nil, refused, "restore echo: refused", false},
+	} {
+		var own struct{ N int }
+		err := e.RestoreWith(3, c.p, &own, func() error { return c.check }, func() error {
+			if own.N != 7 {
+				t.Errorf("%s: own state is %d", c.name, own.N)
+			}
+			return c.set
+		})
+		if (err != nil) != (c.want != "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if got := e.Active(); got != c.active {
+			t.Errorf("%s: active is %v", c.name, got)
+		}
+	}
 }
 
 // FuzzRestore restores states that are not what was saved.

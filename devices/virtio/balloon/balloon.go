@@ -190,28 +190,23 @@ func (d *Device) SaveState() ([]byte, error) {
 // RestoreState implements devices.Saver.
 func (d *Device) RestoreState(p []byte) error {
 	var s saved
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
 	var pages pageSet
-	for _, r := range s.Pages {
-		if uint64(r[0])+uint64(r[1]) > 1<<32 {
-			return fmt.Errorf("restore %s: %d pages from page %#x on are not possible", d.o.Name, r[1], r[0])
+	return d.RestoreWith(saveVersion, p, &s, func() error {
+		for _, r := range s.Pages {
+			if uint64(r[0])+uint64(r[1]) > 1<<32 {
+				return fmt.Errorf("%d pages from page %#x on are not possible", r[1], r[0])
+			}
+			pages.add(r[0], r[1])
 		}
-		pages.add(r[0], r[1])
-	}
-	if err := d.Device.RestoreState(transport); err != nil {
+		return nil
+	}, func() (err error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.state, d.pages = s.State, pages
+		if s.Stats != nil && d.Active() {
+			d.held, err = d.Queue(queueStats).Adopt(*s.Stats)
+			d.holding = err == nil
+		}
 		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.state, d.pages = s.State, pages
-	if s.Stats != nil && d.Active() {
-		if d.held, err = d.Queue(queueStats).Adopt(*s.Stats); err != nil {
-			return fmt.Errorf("restore %s: %w", d.o.Name, err)
-		}
-		d.holding = true
-	}
-	return nil
+	})
 }

@@ -41,24 +41,20 @@ func (d *Device) SaveState() ([]byte, error) {
 // RestoreState implements devices.Saver.
 func (d *Device) RestoreState(p []byte) error {
 	var s saved
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
-	if len(s.Delayed) != 0 && d.o.Clock == nil {
-		return fmt.Errorf("restore %s: %d requests are delayed, and there is no clock here", d.o.Name, len(s.Delayed))
-	}
-	if err := d.Device.RestoreState(transport); err != nil {
-		return err
-	}
-	d.direct.Store(!s.Cache)
-	for _, x := range s.Delayed {
-		if err := d.restore(&x); err != nil {
-			d.Device.Reset()
-			return fmt.Errorf("restore %s: %w", d.o.Name, err)
+	return d.RestoreWith(saveVersion, p, &s, func() error {
+		if len(s.Delayed) != 0 && d.o.Clock == nil {
+			return fmt.Errorf("%d requests are delayed, and there is no clock here", len(s.Delayed))
 		}
-	}
-	return nil
+		return nil
+	}, func() error {
+		d.direct.Store(!s.Cache)
+		for _, x := range s.Delayed {
+			if err := d.restore(&x); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // restore has a delayed request go on waiting.

@@ -20,26 +20,23 @@ func (d *Device) SaveState() ([]byte, error) {
 // stay as they are now. The driver is asked to announce itself.
 func (d *Device) RestoreState(p []byte) error {
 	var s state
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
-	if s.Pairs < 1 || s.Pairs > d.o.Pairs || len(s.Unicast) > maxMACs || len(s.Multicast) > maxMACs {
-		return fmt.Errorf("restore %s: %d queue pairs and %d and %d addresses are not possible here", d.o.Name, s.Pairs, len(s.Unicast), len(s.Multicast))
-	}
-	// This calls Deactivate, and Activate if the driver was at work.
-	if err := d.Device.RestoreState(transport); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	s.Link, s.Down = d.state.Link, d.state.Down
-	s.Offloads &= d.Features() & guestOffloads
-	d.state = s
-	d.publish()
-	if a := d.active.Load(); a != nil {
-		d.agree(a.features)
-	}
-	d.mu.Unlock()
-	d.Announce()
-	return nil
+	return d.RestoreWith(saveVersion, p, &s, func() error {
+		if s.Pairs < 1 || s.Pairs > d.o.Pairs || len(s.Unicast) > maxMACs || len(s.Multicast) > maxMACs {
+			return fmt.Errorf("%d queue pairs and %d and %d addresses are not possible here", s.Pairs, len(s.Unicast), len(s.Multicast))
+		}
+		return nil
+	}, func() error {
+		// The transport has called Deactivate, and Activate if the driver was at work.
+		d.mu.Lock()
+		s.Link, s.Down = d.state.Link, d.state.Down
+		s.Offloads &= d.Features() & guestOffloads
+		d.state = s
+		d.publish()
+		if a := d.active.Load(); a != nil {
+			d.agree(a.features)
+		}
+		d.mu.Unlock()
+		d.Announce()
+		return nil
+	})
 }

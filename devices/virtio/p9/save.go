@@ -48,27 +48,24 @@ func (d *Device) SaveState() ([]byte, error) {
 // that the guest gets EBADF for.
 func (d *Device) RestoreState(p []byte) error {
 	var s saved
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
-	if s.MSize > maxMessage || s.MSize != 0 && s.MSize < minMessage || len(s.Fids) > d.o.MaxFids {
-		return fmt.Errorf("restore %s: messages of %d bytes and %d fids are not possible here", d.o.Name, s.MSize, len(s.Fids))
-	}
-	// This ends the session that there is.
-	if err := d.Device.RestoreState(transport); err != nil {
-		return err
-	}
-	d.session.mu.Lock()
-	d.session.msize = s.MSize
-	d.session.mu.Unlock()
-	for _, x := range s.Fids {
-		if e := d.session.add(x.ID, d.find(x)); e != 0 {
-			return fmt.Errorf("restore %s: fid %d: %w", d.o.Name, x.ID, e)
+	return d.RestoreWith(saveVersion, p, &s, func() error {
+		if s.MSize > maxMessage || s.MSize != 0 && s.MSize < minMessage || len(s.Fids) > d.o.MaxFids {
+			return fmt.Errorf("messages of %d bytes and %d fids are not possible here", s.MSize, len(s.Fids))
 		}
-		d.reopen(x)
-	}
-	return nil
+		return nil
+	}, func() error {
+		// The transport's reset has ended the session that there was.
+		d.session.mu.Lock()
+		d.session.msize = s.MSize
+		d.session.mu.Unlock()
+		for _, x := range s.Fids {
+			if e := d.session.add(x.ID, d.find(x)); e != 0 {
+				return fmt.Errorf("fid %d: %w", x.ID, e)
+			}
+			d.reopen(x)
+		}
+		return nil
+	})
 }
 
 // find walks to a file again; nil means that it is not there.

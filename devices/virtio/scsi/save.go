@@ -41,24 +41,28 @@ func (d *Device) SaveState() ([]byte, error) {
 // RestoreState implements devices.Saver.
 func (d *Device) RestoreState(p []byte) error {
 	var s saved
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
+	return d.RestoreWith(saveVersion, p, &s, func() error { return d.possible(&s) }, func() error {
+		d.restore(&s)
+		return nil
+	})
+}
+
+// possible looks at a saved state before anything changes.
+func (d *Device) possible(s *saved) error {
 	if s.CDBSize < 16 || s.CDBSize > maxCDB || s.SenseSize > maxSense || len(s.Events) > maxEvents {
-		return fmt.Errorf("restore %s: CDBs of %d bytes, sense data of %d, %d events are not possible", d.o.Name, s.CDBSize, s.SenseSize, len(s.Events))
+		return fmt.Errorf("CDBs of %d bytes, sense data of %d, %d events are not possible", s.CDBSize, s.SenseSize, len(s.Events))
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, x := range s.Units {
 		if d.units[address{x.Target, x.LUN}] == nil || len(x.Attentions) > 16 {
-			d.mu.Unlock()
-			return fmt.Errorf("restore %s: there is no unit %d:%d as in the state", d.o.Name, x.Target, x.LUN)
+			return fmt.Errorf("there is no unit %d:%d as in the state", x.Target, x.LUN)
 		}
 	}
-	d.mu.Unlock()
-	if err := d.Device.RestoreState(transport); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (d *Device) restore(s *saved) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cdbSize, d.sense, d.events, d.missed = s.CDBSize, s.SenseSize, s.Events, s.Missed
@@ -68,5 +72,4 @@ func (d *Device) RestoreState(p []byte) error {
 		u.attentions, u.through, u.stopped = x.Attentions, x.Through, x.Stopped
 		u.mu.Unlock()
 	}
-	return nil
 }

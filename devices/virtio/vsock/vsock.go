@@ -193,15 +193,10 @@ func (d *Device) SaveState() ([]byte, error) {
 // RestoreState implements devices.Saver. All connections are lost, which the guest is told (section 5.10.6.7).
 func (d *Device) RestoreState(p []byte) error {
 	var s saved
-	transport, err := d.OwnState(saveVersion, p, &s)
-	if err != nil {
-		return err
-	}
-	if err := d.Device.RestoreState(transport); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	d.event = s.Lost && d.active
-	d.mu.Unlock()
-	return nil
+	return d.RestoreWith(saveVersion, p, &s, nil, func() error {
+		d.mu.Lock()
+		d.event = s.Lost && d.active
+		d.mu.Unlock()
+		return nil
+	})
 }
