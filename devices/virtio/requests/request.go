@@ -208,25 +208,7 @@ func (r *Request) Limit(n int) int {
 }
 
 // Flip inverts bits of the data as a fault says.
-func (r *Request) Flip(p []byte) {
-	if r.Effect.FlipData == 0 || len(p) == 0 {
-		return
-	}
-	seed := r.Effect.Seed
-	for range min(r.Effect.FlipData, uint64(8*len(p))) {
-		bit := next(&seed) % uint64(8*len(p))
-		p[bit/8] ^= 1 << (bit % 8)
-	}
-}
-
-// next is a step of the SplitMix64 generator.
-func next(s *uint64) uint64 {
-	*s += 0x9e3779b97f4a7c15
-	z := *s
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
+func (r *Request) Flip(p []byte) { devices.Flip(p, 0, r.Effect.Flips(uint64(len(p)))) }
 
 // Keep ends the request without giving its chain back, which is then the caller's until Queue.Attach.
 func (r *Request) Keep(status devices.Status) virtio.Detached {

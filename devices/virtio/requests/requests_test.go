@@ -89,6 +89,10 @@ func TestEffects(t *testing.T) {
 	if b := q.Do([][]byte{[]byte("abc")}, 10); string(b.In[0][:3]) == "abc" || b.Len != 3 {
 		t.Errorf("flip: %q", b.In)
 	}
+	rec.Disturb("ECHO", devices.Effect{FlipData: 1 << 40})
+	if b := q.Do([][]byte{[]byte("abc")}, 10); string(b.In[0][:3]) != "\x9e\x9d\x9c" {
+		t.Errorf("all bits flipped: %q", b.In)
+	}
 	rec.Disturb("ECHO", devices.Effect{FlipTable: true, Seed: 16 * 39})
 	if b := q.Do([][]byte{[]byte("abc")}, 10); string(b.In[0][:3]) == "abc" {
 		t.Error("flip-table: the answer is where it belongs")

@@ -672,6 +672,14 @@ func TestFaults(t *testing.T) {
 	if a := r.do(read, nil, 1024); bytes.Equal(a.data, r.disks[0].data[3*512:5*512]) || len(a.data) != 1024 {
 		t.Error("no bit is flipped")
 	}
+	// As many bits as there are, in two pieces: all are inverted, each once.
+	r.rec.Disturb("READ(10)", devices.Effect{FlipData: 8 * 1024})
+	a := r.parse(r.rq.Do([][]byte{r.header(read)}, answerHeader+defaultSense, 100, 924))
+	for i, b := range a.data {
+		if b != ^r.disks[0].data[3*512+i] {
+			t.Fatalf("byte %d is %#x, not inverted", i, b)
+		}
+	}
 	r.rec.Disturb("WRITE(10)", devices.Effect{FlipData: 1, Seed: 5})
 	r.good(cdb10(opWrite10, 0, 3, 1), make([]byte, 512), 0)
 	if bytes.Equal(r.disks[0].data[3*512:4*512], make([]byte, 512)) {

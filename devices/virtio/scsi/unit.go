@@ -183,16 +183,28 @@ func (t *task) move(off int64, n uint64, write bool) error {
 		err = t.buffered(bufs, off, n, write)
 	}
 	if !write {
-		for _, b := range bufs {
-			t.req.Flip(b[:min(len(b), 512)]) // bits of the first piece count
-			break
-		}
+		t.flip(l, n)
 		// Also after an error some of it may have changed.
 		for _, s := range l {
 			m.Written(s.Addr, int(s.Len))
 		}
 	}
 	return err
+}
+
+// flip inverts bits of the n bytes that were stored in guest memory, as a fault says.
+func (t *task) flip(l []virtio.Segment, n uint64) {
+	flips := t.req.Effect.Flips(n)
+	if len(flips) == 0 {
+		return
+	}
+	at := uint64(0)
+	for _, s := range l {
+		if b, err := t.req.Chain.Memory().View(s.Addr, int(s.Len)); err == nil {
+			devices.Flip(b, at, flips)
+		}
+		at += uint64(s.Len)
+	}
 }
 
 func (t *task) buffered(bufs [][]byte, off int64, n uint64, write bool) error {

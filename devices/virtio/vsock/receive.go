@@ -1,6 +1,8 @@
 package vsock
 
 import (
+	"slices"
+
 	"dfemu/devices"
 	"dfemu/devices/virtio"
 )
@@ -155,14 +157,9 @@ func disturb(e *devices.Effect, h *header, data *[]byte, c *virtio.Chain) {
 	if e.FlipTable && len(c.In) > 0 {
 		c.In[e.Seed%uint64(len(c.In))].Addr ^= 1 << (e.Seed / 16 % 40)
 	}
-	if n := uint64(8 * len(*data)); e.FlipData != 0 && n != 0 {
-		p := append([]byte(nil), *data...)
-		seed := e.Seed
-		for range min(e.FlipData, n) {
-			seed = seed*6364136223846793005 + 1442695040888963407
-			p[seed>>33%n/8] ^= 1 << (seed >> 33 % n % 8)
-		}
-		*data = p
+	if e.FlipData != 0 {
+		*data = slices.Clone(*data)
+		devices.Flip(*data, 0, e.Flips(uint64(len(*data))))
 	}
 }
 
