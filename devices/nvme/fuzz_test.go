@@ -45,7 +45,7 @@ func FuzzController(f *testing.F) {
 			}},
 		})
 		w := d.watch()
-		w.disturb(func(c *devices.Command) devices.Effect {
+		w.DisturbBy(func(c *devices.Command) devices.Effect {
 			return devices.Effect{
 				Fail: c.Tag%31 == 1, Delay: int64(c.Tag % 7 / 6 * 1000), Hang: c.Tag%29 == 2, Drop: c.Tag%23 == 3, Duplicate: c.Tag%19 == 4,
 				Hold: c.Tag % 17 / 16, ShortOn: c.Tag%13 == 5, Short: 100, FlipData: uint64(c.Tag % 11 / 10), FlipTable: c.Tag%5 == 4, Seed: uint64(c.Tag),
@@ -55,9 +55,7 @@ func FuzzController(f *testing.F) {
 		m.enable()
 		for len(m.in) > 0 {
 			m.step()
-			w.mu.Lock()
-			w.lines = nil
-			w.mu.Unlock()
+			w.Forget()
 		}
 	})
 }

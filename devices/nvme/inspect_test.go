@@ -28,7 +28,7 @@ func TestInspect(t *testing.T) {
 			t.Errorf("queue %d: %v", n, state)
 		}
 	}
-	if w.has("violation") {
+	if w.Has("violation") {
 		t.Error("inspecting is a breach")
 	}
 }

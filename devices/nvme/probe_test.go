@@ -2,90 +2,18 @@ package nvme_test
 
 import (
 	"bytes"
-	"fmt"
 	"runtime"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"dfemu/devices"
+	"dfemu/devices/devtest"
 	"dfemu/devices/nvme"
 )
 
-// watcher remembers events, and disturbs commands.
-type watcher struct {
-	mu     sync.Mutex
-	lines  []string
-	decide func(c *devices.Command) devices.Effect
-}
-
-func (w *watcher) log(format string, a ...any) {
-	w.mu.Lock()
-	w.lines = append(w.lines, fmt.Sprintf(format, a...))
-	w.mu.Unlock()
-}
-
-func (w *watcher) Access(a devices.RegisterAccess) {
-	name := "?"
-	if r, _, ok := a.Bank.Find(a.Off); ok {
-		name = r.String()
-	}
-	w.log("access %s %v %#x", name, a.Write, a.Value)
-}
-func (w *watcher) Command(c *devices.Command) {
-	s := ""
-	if c.Fields != nil {
-		for _, f := range c.Fields() {
-			s += fmt.Sprintf(" %s=%#x", f.Name, f.Value)
-		}
-	}
-	w.log("command %s q%d nsid %d lba %d+%d bytes %d%s", c.Name, c.Queue, c.NSID, c.LBA, c.Blocks, c.Bytes, s)
-}
-func (w *watcher) Completion(c *devices.Command, s devices.Status) {
-	w.log("completion %s %#x %s", c.Name, s.Code, s.Name)
-}
-func (w *watcher) Interrupt(i devices.Interrupt) { w.log("interrupt %d %v", i.Vector, i.Level) }
-func (w *watcher) DMA(t devices.Transfer)        { w.log("dma %s %d %v", t.What, t.Bytes, t.Write) }
-func (w *watcher) Violation(v devices.Violation) { w.log("violation %s: %s", v.Clause, v.Text) }
-func (w *watcher) State(s string)                { w.log("state %s", s) }
-
-// disturb has commands from now on suffer what f says; nil: nothing.
-func (w *watcher) disturb(f func(*devices.Command) devices.Effect) {
-	w.mu.Lock()
-	w.decide = f
-	w.mu.Unlock()
-}
-
-func (w *watcher) Decide(c *devices.Command) devices.Effect {
-	w.mu.Lock()
-	f := w.decide
-	w.mu.Unlock()
-	if f == nil {
-		return devices.Effect{}
-	}
-	return f(c)
-}
-
-// has tells whether a line contains all of the words.
-func (w *watcher) has(words ...string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-next:
-	for _, l := range w.lines {
-		for _, x := range words {
-			if !strings.Contains(l, x) {
-				continue next
-			}
-		}
-		return true
-	}
-	return false
-}
-
-// watch attaches a watcher for everything.
-func (d *driver) watch() *watcher {
-	w := &watcher{}
+// watch attaches a recorder of everything.
+func (d *driver) watch() *devtest.Recorder {
+	w := &devtest.Recorder{}
 	d.dev.Function().Probe().Watch(^devices.Class(0), w, w)
 	return w
 }
@@ -98,19 +26,19 @@ func TestTrace(t *testing.T) {
 	p.do(rw(2, 1<<40, 1))
 	d.stop()
 	for _, words := range [][]string{
-		{"access CC true 0x460061"}, {"access SQTDBL[1] true 0x1"}, {"access CSTS false 0x1"},
-		{"command Create I/O Completion Queue", "QID=0x1", "QSIZE=0x3f", "IEN=0x1", "IV=0x1"},
-		{"command Write q1 nsid 1 lba 16+40 bytes 20480", "NLB=0x27", "PRP1="},
-		{"completion Write 0x0 Successful Completion"}, {"completion Read 0x80 LBA Out of Range"},
-		{"dma PRP list 32 false"}, {"dma data 20480 false"}, {"dma completion queue entry 16 true"}, {"dma submission queue entry"},
+		{"register CC write=true value=0x460061 "}, {"register SQTDBL[1] write=true value=0x1 "}, {"register CSTS write=false value=0x1 "},
+		{"command Create I/O Completion Queue", "QID=1 ", "QSIZE=63 ", "IEN=1 ", "IV=1"},
+		{"command Write queue=1 bytes=20480 ", "NLB=39 ", "PRP1=", "nsid=1 lba=16+40"},
+		{"completion Write code=0 Successful Completion"}, {"completion Read code=128 LBA Out of Range"},
+		{"dma PRP list bytes=32 write=false"}, {"dma data bytes=20480 write=false"}, {"dma completion queue entry bytes=16 write=true"}, {"dma submission queue entry"},
 		{"interrupt 1"}, {"state enabled"}, {"state disabled"}, {"violation NVM command set"},
 	} {
-		if !w.has(words...) {
+		if !w.Has(words...) {
 			t.Errorf("no line with %q", words)
 		}
 	}
 	if t.Failed() {
-		t.Log(strings.Join(w.lines, "\n"))
+		t.Log(w.Log())
 	}
 }
 
@@ -164,8 +92,8 @@ func TestStrict(t *testing.T) {
 			p := d.boot()
 			w := d.watch()
 			c.do(d, p)
-			if !w.has("violation", c.want) {
-				t.Errorf("not reported; there is:\n%s", strings.Join(w.lines, "\n"))
+			if !w.Has("violation", c.want) {
+				t.Errorf("not reported; there is:\n%s", w.Log())
 			}
 		})
 	}
@@ -184,8 +112,8 @@ func TestCleanDriver(t *testing.T) {
 	d.put(rCC, 4, ccEnable|1<<14)
 	d.waitStatus(0xc, 8)
 	d.stop()
-	if w.has("violation") {
-		t.Error(strings.Join(w.lines, "\n"))
+	if w.Has("violation") {
+		t.Error(w.Log())
 	}
 }
 
@@ -193,12 +121,12 @@ func TestCleanDriver(t *testing.T) {
 func TestFaults(t *testing.T) {
 	const seed = 12345
 	content := make([]byte, 4096)
-	setup := func(t *testing.T, e devices.Effect) (*driver, *pair, *watcher, sqe) {
+	setup := func(t *testing.T, e devices.Effect) (*driver, *pair, *devtest.Recorder, sqe) {
 		d := newDriver(t, nvme.Options{})
 		p := d.boot()
 		copy(content, p.read(100, 8, 512))
 		w := d.watch()
-		w.disturb(func(c *devices.Command) devices.Effect {
+		w.DisturbBy(func(c *devices.Command) devices.Effect {
 			if c.Name == "Read" && c.LBA == 100 {
 				return e
 			}
@@ -207,20 +135,18 @@ func TestFaults(t *testing.T) {
 		return d, p, w, d.transfer(2, 100, 8, d.alloc(4096), 4096)
 	}
 	// begun waits until the read submitted last has been dealt with, as far as it goes.
-	begun := func(t *testing.T, d *driver, w *watcher) {
+	begun := func(t *testing.T, d *driver, w *devtest.Recorder) {
 		t.Helper()
-		for end := time.Now().Add(patience); !w.has("command Read", "lba 100+"); runtime.Gosched() {
+		for end := time.Now().Add(patience); !w.Has("command Read", "lba=100+"); runtime.Gosched() {
 			if time.Now().After(end) {
 				t.Fatal("the read is not begun")
 			}
 		}
-		w.mu.Lock()
-		w.lines = nil
-		w.mu.Unlock()
+		w.Forget()
 		d.dev.Pause()
 		d.dev.Resume()
 	}
-	quiet := func(t *testing.T, p *pair, w *watcher, cid uint16) {
+	quiet := func(t *testing.T, p *pair, w *devtest.Recorder, cid uint16) {
 		t.Helper()
 		begun(t, p.d, w)
 		p.ok(sqe{op: 0, nsid: 1})
@@ -277,7 +203,7 @@ func TestFaults(t *testing.T) {
 			t.Error("aborted")
 		}
 		d.stop()
-		w.disturb(nil)
+		w.DisturbBy(nil)
 		d.boot().ok(c)
 	})
 	t.Run("drop", func(t *testing.T) {

@@ -79,7 +79,7 @@ func TestBusyQueueIsClean(t *testing.T) {
 			p.reap()
 		}
 	}
-	if w.has("violation") {
+	if w.Has("violation") {
 		t.Error("a driver that keeps to the rules is complained of")
 	}
 }

@@ -33,7 +33,7 @@ func TestSaveRestore(t *testing.T) {
 	d.mmio.Write(cmbBase+8, 8, 0x1122334455667788)
 	event := d.q[0].submit(sqe{op: 0xc})
 	w := d.watch()
-	w.disturb(func(c *devices.Command) devices.Effect {
+	w.DisturbBy(func(c *devices.Command) devices.Effect {
 		switch {
 		case c.Name == "Read" && c.LBA == 1:
 			return devices.Effect{Delay: 5e6}

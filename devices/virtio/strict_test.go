@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"dfemu/devices"
+	"dfemu/devices/devtest"
 	"dfemu/devices/pci"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/virtiotest"
 )
 
 // attend has an audience for an idle device, whose driver has not begun.
-func attend(t *testing.T) (*virtio.Device, *virtiotest.Driver, *virtiotest.Audience) {
+func attend(t *testing.T) (*virtio.Device, *virtiotest.Driver, *devtest.Recorder) {
 	t.Helper()
 	dev := virtio.New(virtio.Config{
 		Name: "idle", Type: 1, Queues: []int{64, 64}, Packed: true, Features: 1<<3 | 1<<4,
@@ -21,7 +22,7 @@ func attend(t *testing.T) (*virtio.Device, *virtiotest.Driver, *virtiotest.Audie
 	})
 	t.Cleanup(func() { dev.Close() })
 	d := virtiotest.New(t, dev.Function(), true)
-	a := &virtiotest.Audience{}
+	a := &devtest.Recorder{}
 	dev.Function().Probe().Watch(devices.ClassStrict, a, nil)
 	return dev, d, a
 }

@@ -19,13 +19,13 @@ type rig struct {
 	dev   *Device
 	d     *virtiotest.Driver
 	q     [queues]*virtiotest.Queue
-	rec   *virtiotest.Recorder
+	rec   *devtest.Recorder
 	clock *devtest.Clock
 }
 
 func newRig(t *testing.T, features uint64) *rig {
 	t.Helper()
-	r := &rig{T: t, rec: &virtiotest.Recorder{}}
+	r := &rig{T: t, rec: &devtest.Recorder{}}
 	r.connect()
 	r.start(features)
 	return r

@@ -24,13 +24,20 @@ const (
 )
 
 // watched is a disk with an audience and a clock.
-func watched(t *testing.T, features uint64, effect func(*devices.Command) devices.Effect) (*disk, *virtiotest.Audience, *devtest.Clock) {
+func watched(t *testing.T, features uint64, effect func(*devices.Command) devices.Effect) (*disk, *devtest.Recorder, *devtest.Clock) {
 	t.Helper()
 	clock := devtest.NewClock(time.Time{})
 	d := newDisk(t, newStore(t, false), blk.Options{Clock: clock, Workers: 1, Packed: true, Serial: "0123456789"}, features|featureFlush|featureDiscard|featureWriteZeroes)
-	a := &virtiotest.Audience{Effect: effect}
+	a := disturbed(effect)
 	d.dev.Function().Probe().Watch(every, a, a)
 	return d, a, clock
+}
+
+// disturbed records events and does to commands what f says, if it is not nil.
+func disturbed(f func(*devices.Command) devices.Effect) *devtest.Recorder {
+	r := &devtest.Recorder{}
+	r.DisturbBy(f)
+	return r
 }
 
 func always(e devices.Effect) func(*devices.Command) devices.Effect {
@@ -104,10 +111,10 @@ func TestBlocks(t *testing.T) {
 	} {
 		var got devices.Command
 		d := newDisk(t, newStore(t, false), blk.Options{BlockSize: 4096}, featureFlush|featureWriteZeroes)
-		d.dev.Function().Probe().Watch(0, nil, &virtiotest.Audience{Effect: func(c *devices.Command) devices.Effect {
+		d.dev.Function().Probe().Watch(0, nil, disturbed(func(c *devices.Command) devices.Effect {
 			got = *c
 			return devices.Effect{}
-		}})
+		}))
 		if _, st, _ := d.do(c.kind, c.sector, c.out, c.in...); st != 0 || got.LBA != c.lba || got.Blocks != c.count || got.Opcode != c.kind {
 			t.Errorf("%+v: status %d, %d blocks from %d on", c, st, got.Blocks, got.LBA)
 		}
@@ -302,7 +309,7 @@ func TestShort(t *testing.T) {
 	if c[11*512] != 0xee || c[12*512] == 0xee {
 		t.Error("write: not the first two sectors")
 	}
-	d.dev.Function().Probe().Watch(0, nil, &virtiotest.Audience{Effect: always(devices.Effect{ShortOn: true, Short: 16})})
+	d.dev.Function().Probe().Watch(0, nil, disturbed(always(devices.Effect{ShortOn: true, Short: 16})))
 	d.do(kindZeroes, 0, ranges(20, 1, 30, 1))
 	if c := content(t, d); c[20*512] != 0 || c[30*512] == 0 {
 		t.Error("zeroes: not the first range")
@@ -351,7 +358,7 @@ func TestFlipData(t *testing.T) {
 	}
 	// Of a table of ranges nothing may come but what is on the disk.
 	for seed := range uint64(50) {
-		d.dev.Function().Probe().Watch(0, nil, &virtiotest.Audience{Effect: always(devices.Effect{FlipData: 3, Seed: seed})})
+		d.dev.Function().Probe().Watch(0, nil, disturbed(always(devices.Effect{FlipData: 3, Seed: seed})))
 		if _, st, _ := d.do(kindDiscard, 0, ranges(0, 1)); st > 2 {
 			t.Errorf("discard: status %d", st)
 		}
@@ -511,7 +518,7 @@ func TestStrict(t *testing.T) {
 	} {
 		clock := devtest.NewClock(time.Time{})
 		d := newDisk(t, newStore(t, false), blk.Options{Clock: clock}, (featureFlush|featureDiscard|featureWriteZeroes)&^c.off)
-		a := &virtiotest.Audience{}
+		a := &devtest.Recorder{}
 		d.dev.Function().Probe().Watch(devices.ClassStrict, a, nil)
 		d.do(c.kind, c.sector, c.out, c.in...)
 		if l := a.Violations(); len(l) != 1 || !strings.Contains(l[0], c.want) {
@@ -519,7 +526,7 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	d := newDisk(t, newStore(t, true), blk.Options{}, featureFlush)
-	a := &virtiotest.Audience{}
+	a := &devtest.Recorder{}
 	d.dev.Function().Probe().Watch(devices.ClassStrict, a, nil)
 	d.do(kindOut, 0, make([]byte, 512))
 	d.MMIO.Write(d.Device+0x20, 1, 0)
@@ -581,7 +588,7 @@ func FuzzFaults(f *testing.F) {
 		}
 		clock := devtest.NewClock(time.Time{})
 		d := newDisk(t, newStore(t, false), blk.Options{Clock: clock, Packed: true}, featureFlush|featureDiscard|featureWriteZeroes)
-		d.dev.Function().Probe().Watch(0, nil, &virtiotest.Audience{Effect: always(e)})
+		d.dev.Function().Probe().Watch(0, nil, disturbed(always(e)))
 		q := d.q[0]
 		for i := range 5 {
 			if kind == kindIn || kind == kindID {

@@ -102,45 +102,6 @@ func (w *wire) receive(frames ...[]byte) int {
 	return w.to.Receive(0, l)
 }
 
-// watcher records events and injects faults.
-type watcher struct {
-	mu         sync.Mutex
-	commands   []string
-	ends       []string
-	violations []string
-	states     []string
-	decide     func(*devices.Command) devices.Effect
-}
-
-func (w *watcher) Access(devices.RegisterAccess) {}
-func (w *watcher) Command(c *devices.Command) {
-	w.mu.Lock()
-	w.commands = append(w.commands, c.Name)
-	if c.Fields != nil {
-		c.Fields()
-	}
-	w.mu.Unlock()
-}
-func (w *watcher) Completion(c *devices.Command, s devices.Status) {
-	w.mu.Lock()
-	w.ends = append(w.ends, c.Name+" "+s.Name)
-	w.mu.Unlock()
-}
-func (w *watcher) Interrupt(devices.Interrupt) {}
-func (w *watcher) DMA(devices.Transfer)        {}
-func (w *watcher) Violation(v devices.Violation) {
-	w.mu.Lock()
-	w.violations = append(w.violations, v.Text)
-	w.mu.Unlock()
-}
-func (w *watcher) State(s string) { w.mu.Lock(); w.states = append(w.states, s); w.mu.Unlock() }
-func (w *watcher) Decide(c *devices.Command) devices.Effect {
-	if w.decide == nil {
-		return devices.Effect{}
-	}
-	return w.decide(c)
-}
-
 // card is a device with its driver.
 type card struct {
 	*virtiotest.Driver
@@ -149,7 +110,7 @@ type card struct {
 	rx    []*virtiotest.Queue
 	tx    []*virtiotest.Queue
 	ctl   *virtiotest.Queue
-	watch *watcher
+	watch devtest.Recorder
 	clock *devtest.Clock
 }
 
@@ -170,7 +131,7 @@ func newCard(t testing.TB, o Options, w *wire, features uint64) *card {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dev.Close() })
-	c := &card{Driver: virtiotest.New(t, dev.Function(), true), dev: dev, w: w, watch: &watcher{}, clock: clock}
+	c := &card{Driver: virtiotest.New(t, dev.Function(), true), dev: dev, w: w, clock: clock}
 	c.start(features)
 	return c
 }
@@ -192,10 +153,10 @@ func (c *card) start(features uint64) {
 	c.Go()
 }
 
-// observe attaches the watcher.
+// observe attaches the recorder.
 func (c *card) observe(decide func(*devices.Command) devices.Effect) {
-	c.watch.decide = decide
-	c.dev.Function().Probe().Watch(devices.ClassCommand|devices.ClassStrict|devices.ClassState, c.watch, c.watch)
+	c.watch.DisturbBy(decide)
+	c.dev.Function().Probe().Watch(devices.ClassCommand|devices.ClassStrict|devices.ClassState, &c.watch, &c.watch)
 }
 
 func frame(n int, dst [6]byte) []byte {
@@ -465,8 +426,8 @@ func TestConfig(t *testing.T) {
 		t.Error("link up without a connection")
 	}
 	c.w.to.LinkChanged(true)
-	if !slices.Equal(c.watch.states, []string{"link down", "link up", "link down", "link up"}) {
-		t.Errorf("states %q", c.watch.states)
+	if l := c.watch.Take("state"); !slices.Equal(l, []string{"link down", "link up", "link down", "link up"}) {
+		t.Errorf("states %q", l)
 	}
 	if c.dev.SetLink(1, true) == nil {
 		t.Error("there is a port 1")
@@ -544,15 +505,15 @@ func TestStrict(t *testing.T) {
 		{num, f, 1},
 		{header(devices.Offload{Flags: 0x80}), f, 1},
 	} {
-		c.watch.violations = nil
+		c.watch.Forget()
 		c.tx[0].Do([][]byte{x.h, x.f})
 		c.w.take(t, x.sent)
-		if len(c.watch.violations) != 1 {
-			t.Errorf("header % x: violations %q", x.h, c.watch.violations)
+		if l := c.watch.Violations(); len(l) != 1 {
+			t.Errorf("header % x: violations %q", x.h, l)
 		}
 	}
 	// A buffer that is no memory.
-	c.watch.violations = nil
+	c.watch.Forget()
 	c.tx[0].AddDescs([]virtiotest.Desc{{Addr: 1 << 40, Len: 100}})
 	c.tx[0].Kick()
 	c.tx[0].Wait(1)
@@ -560,8 +521,11 @@ func TestStrict(t *testing.T) {
 	c.rx[0].Add(nil, 20)
 	c.rx[0].Kick()
 	c.w.receive(f, f)
-	if _, ok := c.rx[0].TakeRaw(); !ok || c.rx[0].Wait(1)[0].Len != 0 || len(c.watch.violations) != 3 {
-		t.Errorf("violations %q", c.watch.violations)
+	if _, ok := c.rx[0].TakeRaw(); !ok || c.rx[0].Wait(1)[0].Len != 0 {
+		t.Error("the buffers come back with content")
+	}
+	if l := c.watch.Violations(); len(l) != 3 {
+		t.Errorf("violations %q", l)
 	}
 	if !c.dev.Active() {
 		t.Error("the device broke")
@@ -750,7 +714,7 @@ func FuzzDevice(f *testing.F) {
 		w := dev.net.(*wire)
 		d := virtiotest.New(t, dev.Function(), true)
 		features &= d.Offered()
-		c := &card{Driver: d, dev: dev, w: w, watch: &watcher{}}
+		c := &card{Driver: d, dev: dev, w: w}
 		c.start(features)
 		c.observe(func(k *devices.Command) devices.Effect {
 			var e devices.Effect

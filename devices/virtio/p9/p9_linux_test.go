@@ -23,14 +23,14 @@ type client struct {
 	d     *virtiotest.Driver
 	q     *virtiotest.Queue
 	dir   string // of the host
-	rec   *virtiotest.Recorder
+	rec   *devtest.Recorder
 	clock *devtest.Clock
 	tag   uint16
 }
 
 func newClient(t *testing.T, readOnly bool) *client {
 	t.Helper()
-	c := &client{T: t, dir: filepath.Join(t.TempDir(), "share"), rec: &virtiotest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0))}
+	c := &client{T: t, dir: filepath.Join(t.TempDir(), "share"), rec: &devtest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0))}
 	check(t, os.MkdirAll(filepath.Join(c.dir, "sub", "deep"), 0o755))
 	check(t, os.WriteFile(filepath.Join(c.dir, "hello"), []byte("hello, guest"), 0o644))
 	check(t, os.WriteFile(filepath.Join(c.dir, "sub", "deep", "file"), []byte("deep"), 0o644))

@@ -29,7 +29,7 @@ func (e *echo) Activate(uint64) {}
 func (e *echo) Deactivate()     { e.s.Reset() }
 func (e *echo) Kick(int)        {}
 
-func newEcho(t *testing.T, keepHung bool) (*echo, *virtiotest.Driver, *virtiotest.Queue, *virtiotest.Recorder, *devtest.Clock) {
+func newEcho(t *testing.T, keepHung bool) (*echo, *virtiotest.Driver, *virtiotest.Queue, *devtest.Recorder, *devtest.Clock) {
 	t.Helper()
 	clock := devtest.NewClock(time.Unix(0, 0))
 	e := &echo{Device: virtio.New(virtio.Config{Name: "echo", Type: 1, Queues: []int{16}})}
@@ -61,7 +61,7 @@ func newEcho(t *testing.T, keepHung bool) (*echo, *virtiotest.Driver, *virtiotes
 	})
 	e.Init(e)
 	t.Cleanup(func() { _ = e.s.Close() })
-	rec := &virtiotest.Recorder{}
+	rec := &devtest.Recorder{}
 	e.Function().Probe().Watch(^devices.Class(0), rec, rec)
 	d := virtiotest.New(t, e.Function(), true)
 	d.Start(0)

@@ -45,7 +45,7 @@ type rig struct {
 	dev         *Device
 	d           *virtiotest.Driver
 	ctl, ev, rq *virtiotest.Queue
-	rec         *virtiotest.Recorder
+	rec         *devtest.Recorder
 	clock       *devtest.Clock
 	disks       [2]*disk
 	id          uint64
@@ -61,7 +61,7 @@ func check1(t testing.TB, err error) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{T: t, rec: &virtiotest.Recorder{}}
+	r := &rig{T: t, rec: &devtest.Recorder{}}
 	for i := range r.disks {
 		r.disks[i] = &disk{data: make([]byte, 1<<20)}
 		for j := range r.disks[i].data {

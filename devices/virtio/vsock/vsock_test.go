@@ -28,14 +28,14 @@ type guest struct {
 	tx    *virtiotest.Queue
 	ev    *virtiotest.Queue
 	path  string
-	rec   *virtiotest.Recorder
+	rec   *devtest.Recorder
 	clock *devtest.Clock
 	alloc uint32 // room that is announced
 }
 
 func newGuest(t *testing.T) *guest {
 	t.Helper()
-	g := &guest{T: t, path: filepath.Join(t.TempDir(), "v"), rec: &virtiotest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0)), alloc: 64 << 10}
+	g := &guest{T: t, path: filepath.Join(t.TempDir(), "v"), rec: &devtest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0)), alloc: 64 << 10}
 	g.connect()
 	g.start()
 	return g

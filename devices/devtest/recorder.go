@@ -1,4 +1,4 @@
-package virtiotest
+package devtest
 
 import (
 	"fmt"
@@ -9,15 +9,20 @@ import (
 )
 
 // Recorder watches a device and disturbs it. Attach it to the probe with
-// Watch(^devices.Class(0), r, r).
+// Watch(^devices.Class(0), r, r). The zero value is ready. Its methods may be called from any
+// goroutine.
+//
+// Each event is a line: its kind (register, command, completion, interrupt, dma, violation or state) and what there is
+// to know, numbers as NAME=VALUE.
 type Recorder struct {
 	mu  sync.Mutex
 	log []string
-	// Effects are what happens to commands, by name; each is used once for each time that it is there.
+	// effects are what happens to commands, by name; each is used once for each time that it is there.
 	effects map[string][]devices.Effect
+	decide  func(*devices.Command) devices.Effect
 }
 
-// Disturb has an effect done to the next command of this name.
+// Disturb has an effect done to the next command of this name that has no effect yet.
 func (r *Recorder) Disturb(name string, e devices.Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -27,14 +32,21 @@ func (r *Recorder) Disturb(name string, e devices.Effect) {
 	r.effects[name] = append(r.effects[name], e)
 }
 
-// Log returns what has been recorded, one event a line.
+// DisturbBy has commands from now on suffer what f says, in place of what Disturb was told; nil ends that.
+func (r *Recorder) DisturbBy(f func(*devices.Command) devices.Effect) {
+	r.mu.Lock()
+	r.decide = f
+	r.mu.Unlock()
+}
+
+// Log returns what has been recorded and not taken, one event a line.
 func (r *Recorder) Log() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(r.log, "\n")
 }
 
-// Has reports whether an event has all the words.
+// Has reports whether an event of the log has all the words.
 func (r *Recorder) Has(words ...string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,10 +62,43 @@ next:
 	return false
 }
 
-func (r *Recorder) add(format string, a ...any) {
+// Take removes the events of a kind from the log and returns them, without the kind.
+func (r *Recorder) Take(kind string) []string { return r.take(kind, true) }
+
+// Violations takes the breaches, as "clause: text".
+func (r *Recorder) Violations() []string { return r.take("violation", true) }
+
+// Lines takes all events but the breaches.
+func (r *Recorder) Lines() []string { return r.take("violation", false) }
+
+// Forget empties the log.
+func (r *Recorder) Forget() {
+	r.mu.Lock()
+	r.log = nil
+	r.mu.Unlock()
+}
+
+// take removes the events that are of a kind, or those that are not.
+func (r *Recorder) take(kind string, want bool) (l []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.log = append(r.log, fmt.Sprintf(format, a...))
+	rest := r.log[:0]
+	for _, line := range r.log {
+		if text, is := strings.CutPrefix(line, kind+" "); is == want {
+			l = append(l, text)
+		} else {
+			rest = append(rest, line)
+		}
+	}
+	r.log = rest
+	return l
+}
+
+func (r *Recorder) add(format string, a ...any) {
+	line := fmt.Sprintf(format, a...)
+	r.mu.Lock()
+	r.log = append(r.log, line)
+	r.mu.Unlock()
 }
 
 // Access implements devices.Observer.
@@ -73,6 +118,12 @@ func (r *Recorder) Command(c *devices.Command) {
 		for _, f := range c.Fields() {
 			text += fmt.Sprintf(" %s=%d", f.Name, f.Value)
 		}
+	}
+	if c.NSID != 0 {
+		text += fmt.Sprintf(" nsid=%d", c.NSID)
+	}
+	if c.Blocks != 0 {
+		text += fmt.Sprintf(" lba=%d+%d", c.LBA, c.Blocks)
 	}
 	r.add("command %s queue=%d bytes=%d%s", c.Name, c.Queue, c.Bytes, text)
 }
@@ -99,6 +150,10 @@ func (r *Recorder) State(what string) { r.add("state %s", what) }
 // Decide implements devices.Faults.
 func (r *Recorder) Decide(c *devices.Command) devices.Effect {
 	r.mu.Lock()
+	if f := r.decide; f != nil {
+		r.mu.Unlock()
+		return f(c)
+	}
 	defer r.mu.Unlock()
 	l := r.effects[c.Name]
 	if len(l) == 0 {
