@@ -118,7 +118,7 @@ func Slice(segs []Segment, off, n uint64) ([]Segment, error) {
 	return l, nil
 }
 
-// Flags of a descriptor (sections 2.7.5 and 2.8.5).
+// Flags of a descriptor (sections 2.7.5 and 2.8.1 to 2.8.7).
 const (
 	descNext     = 1
 	descWrite    = 2
@@ -152,14 +152,14 @@ func packedDescriptor(b []byte) descriptor {
 func (c *Chain) add(d descriptor) error {
 	c.descs++
 	if len(c.Out)+len(c.In) >= maxSegments {
-		return Rule("2.7.5.3.1", "chain of more than %d buffers", maxSegments)
+		return c.q.rule("2.7.4.2", "2.8.17", "chain of more than %d buffers", maxSegments)
 	}
 	if d.addr+uint64(d.len) < d.addr {
-		return Rule("2.7.5", "buffer of %d bytes at %#x wraps around", d.len, d.addr)
+		return c.q.rule("2.7.5", "2.8.13", "buffer of %d bytes at %#x wraps around", d.len, d.addr)
 	}
 	if d.flags&descWrite == 0 {
 		if len(c.In) != 0 {
-			return Rule("2.7.4.2", "device-readable buffer after a device-writable one")
+			return c.q.rule("2.7.4.2", "2.8.17", "device-readable buffer after a device-writable one")
 		}
 		c.Out = appendSegment(c.Out, d)
 		return nil
@@ -184,18 +184,18 @@ func appendSegment(l []Segment, d descriptor) []Segment {
 func (q *Queue) table(d descriptor) ([]byte, error) {
 	switch {
 	case q.features&FeatureIndirectDesc == 0:
-		return nil, Rule("2.7.5.3.1", "indirect descriptor, which was not negotiated")
+		return nil, q.rule("2.7.5.3.1", "2.8.19", "indirect descriptor, which was not negotiated")
 	case d.len == 0 || d.len%descSize != 0:
-		return nil, Rule("2.7.5.3", "indirect table of %d bytes: descriptors have %d", d.len, descSize)
+		return nil, q.rule("2.7.5.3", "2.8.7", "indirect table of %d bytes: descriptors have %d", d.len, descSize)
 	case d.len > maxSegments*descSize:
-		return nil, Rule("2.7.5.3.1", "indirect table of %d descriptors: more than %d", d.len/descSize, maxSegments)
+		return nil, q.rule("2.7.4.2", "2.8.19", "indirect table of %d descriptors: more than %d", d.len/descSize, maxSegments)
 	}
 	if cap(q.scratch) < int(d.len) {
 		q.scratch = make([]byte, d.len)
 	}
 	t := q.scratch[:d.len]
 	if err := q.mem.Read(d.addr, t); err != nil {
-		return nil, Rule("2.7.5.3", "indirect table: %v", err)
+		return nil, q.rule("2.7.5.3", "2.8.7", "indirect table: %v", err)
 	}
 	return t, nil
 }

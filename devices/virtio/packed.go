@@ -52,7 +52,7 @@ const (
 func newPackedRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool) (*packedRing, error) {
 	r := &packedRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx, next: lap{0, true}, done: lap{0, true}}
 	if desc%16 != 0 || driver%4 != 0 || device%4 != 0 {
-		return nil, Rule("2.8.10.1", "areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
+		return nil, Rule("2.8.11", "areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
 	}
 	var err error
 	if r.desc, _, err = newShared(q.mem, desc, num*descSize); err != nil {

@@ -61,7 +61,7 @@ type queueConfig struct {
 	unread               bool // the vector was written and not yet read
 }
 
-// noVector is the vector number that means none (section 4.1.5.1.2.1).
+// noVector is the vector number that means none (section 4.1.5.1.2).
 const noVector = 0xffff
 
 func newQueue(d *Device, index, size int) *Queue {

@@ -33,7 +33,7 @@ func newSplitRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool)
 	case num&(num-1) != 0:
 		return nil, Rule("4.1.4.3.2", "%d descriptors: must be a power of two", num)
 	case desc%16 != 0 || driver%2 != 0 || device%4 != 0:
-		return nil, Rule("2.7", "areas at %#x, %#x, %#x: must be aligned to 16, 2 and 4", desc, driver, device)
+		return nil, Rule("2.7.1", "areas at %#x, %#x, %#x: must be aligned to 16, 2 and 4", desc, driver, device)
 	}
 	var err error
 	if r.desc, err = q.mem.View(desc, num*descSize); err != nil {

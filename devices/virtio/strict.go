@@ -35,6 +35,14 @@ func (d *Device) Violation(queue int, section, format string, a ...any) {
 	}
 }
 
+// rule returns a RuleError with the section for the format that the queue has.
+func (q *Queue) rule(split, packed, format string, a ...any) error {
+	if q.features&FeatureRingPacked != 0 {
+		return Rule(packed, format, a...)
+	}
+	return Rule(split, format, a...)
+}
+
 // breach reports the reason for which a queue broke.
 func (d *Device) breach(queue int, err error) {
 	var r *RuleError
@@ -154,6 +162,7 @@ func (d *Device) checkFeatures() {
 var commonFeatures = map[uint64]string{
 	FeatureIndirectDesc: "INDIRECT_DESC", FeatureEventIdx: "EVENT_IDX", FeatureVersion1: "VERSION_1", FeatureRingPacked: "RING_PACKED",
 	FeatureRingReset: "RING_RESET", 1 << 33: "ACCESS_PLATFORM", 1 << 35: "IN_ORDER", 1 << 36: "ORDER_PLATFORM", 1 << 37: "SR_IOV", 1 << 38: "NOTIFICATION_DATA",
+	1 << 39: "NOTIF_CONFIG_DATA",
 }
 
 // featureNames are the names of features, from the lowest bit on.
@@ -236,10 +245,10 @@ func (d *Device) checkNotify(n, size int, v uint64) {
 	enabled := q.ring != nil
 	q.mu.Unlock()
 	if !enabled && st&(StatusDriverOK|StatusNeedsReset) == StatusDriverOK {
-		d.Violation(n, "4.1.4.3.2", "the queue is notified and is not enabled")
+		d.Violation(n, "4.1.4.3", "the queue is notified and is not enabled")
 	}
 	if !d.fn.BusMaster() {
-		d.Violation(n, "4.1.5.2", "the queue is notified while Bus Master Enable is 0: the device cannot reach it")
+		d.Violation(n, "3.1.1", "the queue is notified while Bus Master Enable is 0: the device cannot reach it")
 	}
 }
 
@@ -264,11 +273,9 @@ func (f *inFlight) clear(id uint16) {
 	}
 }
 
-// checkChain looks at a chain that was taken.
+// checkChain looks at a chain that was taken. The sections are those that say that a chain must not
+// be in use already and how many descriptors it may have.
 func (q *Queue) checkChain(c *Chain, num uint16, busy *inFlight, section, length string) {
-	if total := Total(c.Out) + Total(c.In); total > 1<<32 {
-		q.dev.Violation(q.index, length, "chain %d of %d bytes: more than 2^32", c.id, total)
-	}
 	if c.descs > int(num) {
 		q.dev.Violation(q.index, length, "chain %d of %d descriptors in a queue of %d", c.id, c.descs, num)
 	}
@@ -289,12 +296,15 @@ func (r *splitRing) check(c *Chain) {
 	case flags&^availNoInterrupt != 0:
 		r.q.dev.Violation(r.q.index, "2.7.7.1", "flags of the available ring are %#x: must be 0 or 1", flags)
 	}
-	r.q.checkChain(c, r.num, &r.busy, "2.7.13", "2.7.5.2")
+	if total := Total(c.Out) + Total(c.In); total > 1<<32 {
+		r.q.dev.Violation(r.q.index, "2.7.5.2", "chain %d of %d bytes: more than 2^32", c.id, total)
+	}
+	r.q.checkChain(c, r.num, &r.busy, "2.7.13", "2.7.5.3.1")
 }
 
 func (r *packedRing) check(c *Chain) {
 	if r.q.strict() {
-		r.q.checkChain(c, r.num, &r.busy, "2.8.21", "2.8.17")
+		r.q.checkChain(c, r.num, &r.busy, "2.8.21.1", "2.8.17")
 	}
 }
 
@@ -305,11 +315,11 @@ func (r *packedRing) checkEvent(w uint32) {
 	}
 	switch flags := w >> 16; {
 	case flags > eventDesc:
-		r.q.dev.Violation(r.q.index, "2.8.14", "event suppression flags are %#x: must be 0 to 2", flags)
+		r.q.dev.Violation(r.q.index, "2.8.10", "event suppression flags are %#x: must be 0 to 2", flags)
 	case flags == eventDesc && !r.eventIdx:
-		r.q.dev.Violation(r.q.index, "2.8.14", "event suppression flags are 2, which needs VIRTIO_F_EVENT_IDX")
+		r.q.dev.Violation(r.q.index, "2.8.10", "event suppression flags are 2, which needs VIRTIO_F_EVENT_IDX")
 	case flags == eventDesc && w&0x7fff >= uint32(r.num):
-		r.q.dev.Violation(r.q.index, "2.8.14", "the event is at descriptor %d of %d", w&0x7fff, r.num)
+		r.q.dev.Violation(r.q.index, "2.8.10", "the event is at descriptor %d of %d", w&0x7fff, r.num)
 	}
 }
 
@@ -322,7 +332,7 @@ func (d *Device) checkWindow(off uint64, size int, bar uint32) {
 	case bar != barMemory:
 		d.Violation(-1, "4.1.4.9.2", "cap.bar %d: the structures are in BAR %d", bar, barMemory)
 	case !slices.Contains([]int{1, 2, 4}, size):
-		d.Violation(-1, "4.1.4.9.2", "cap.length %d: must be 1, 2 or 4", size)
+		d.Violation(-1, "4.1.4.9", "cap.length %d: must be 1, 2 or 4", size)
 	case off%uint64(size) != 0:
 		d.Violation(-1, "4.1.4.9.2", "cap.offset %#x is not a multiple of cap.length %d", off, size)
 	}

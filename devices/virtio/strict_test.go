@@ -105,21 +105,21 @@ func TestStrictInitialization(t *testing.T) {
 			d.Start(0)
 			d.Put(virtiotest.QueueDesc, 8, 0x1008)
 			d.Put(virtiotest.QueueEnable, 2, 1)
-		}, "2.7: areas at 0x1008"},
+		}, "2.7.1: areas at 0x1008"},
 		{"packed areas unaligned", func(d *virtiotest.Driver) {
 			d.Start(1 << 34)
 			d.Put(virtiotest.QueueDesc, 8, 0x1008)
 			d.Put(virtiotest.QueueEnable, 2, 1)
-		}, "2.8.10.1: areas at 0x1008"},
+		}, "2.8.11: areas at 0x1008"},
 		{"early notification", func(d *virtiotest.Driver) { d.Start(0); d.Queue(0, 8).Notify() }, "3.1.1: the queue is notified before DRIVER_OK"},
-		{"queue off", func(d *virtiotest.Driver) { ready(d, 0); d.MMIO.Write(d.Notify+4, 2, 1) }, "4.1.4.3.2: the queue is notified and is not enabled"},
+		{"queue off", func(d *virtiotest.Driver) { ready(d, 0); d.MMIO.Write(d.Notify+4, 2, 1) }, "4.1.4.3: the queue is notified and is not enabled"},
 		{"wrong value", func(d *virtiotest.Driver) { ready(d, 0); d.MMIO.Write(d.Notify, 2, 1) }, "4.1.5.2: the value 0x1 is written where queue 0"},
 		{"wide notification", func(d *virtiotest.Driver) { ready(d, 0); d.MMIO.Write(d.Notify, 4, 0) }, "4.1.5.2: a notification of 4 bytes"},
 		{"no bus master", func(d *virtiotest.Driver) {
 			q := ready(d, 0)
 			d.SetConfig(pci.RegCommand, 2, pci.CommandMemory)
 			q.Notify()
-		}, "4.1.5.2: the queue is notified while Bus Master Enable is 0"},
+		}, "3.1.1: the queue is notified while Bus Master Enable is 0"},
 		{"ISR with MSI-X", func(d *virtiotest.Driver) { d.MMIO.Read(d.ISR, 1) }, "4.1.4.5.2: the ISR status is read"},
 		{"window", func(d *virtiotest.Driver) {
 			for off := int(d.Config(pci.RegCapPtr, 1)); off != 0; off = int(d.Config(off+1, 1)) {
@@ -129,7 +129,7 @@ func TestStrictInitialization(t *testing.T) {
 					d.Config(off+16, 4)
 				}
 			}
-		}, "4.1.4.9.2: cap.length 3"},
+		}, "4.1.4.9: cap.length 3"},
 	} {
 		_, d, a := attend(t)
 		c.do(d)
@@ -207,7 +207,7 @@ func TestStrictChains(t *testing.T) {
 			}
 			descriptor(q, 0, 0x1000, 17*16, indirect, 0)
 			offer(q, 0, 1)
-		}, "2.7.5.2: chain 0 of 17 descriptors in a queue of 16"},
+		}, "2.7.5.3.1: chain 0 of 17 descriptors in a queue of 16"},
 		{"twice at a time", 0, func(q *virtiotest.Queue) {
 			descriptor(q, 3, 0x100, 8, 0, 0)
 			offer(q, 3, 1)
@@ -244,9 +244,9 @@ func TestStrictPacked(t *testing.T) {
 		want         string
 	}{
 		{1, 0, 0, ""},
-		{3, 0, 0, "2.8.14: event suppression flags are 0x3"},
-		{2, 0, 0, "2.8.14: event suppression flags are 2, which needs"},
-		{2, 16, virtiotest.EventIdx, "2.8.14: the event is at descriptor 16 of 16"},
+		{3, 0, 0, "2.8.10: event suppression flags are 0x3"},
+		{2, 0, 0, "2.8.10: event suppression flags are 2, which needs"},
+		{2, 16, virtiotest.EventIdx, "2.8.10: the event is at descriptor 16 of 16"},
 		{2, 15, virtiotest.EventIdx, ""},
 	} {
 		dev, d, a := attend(t)
@@ -273,8 +273,45 @@ func TestStrictPacked(t *testing.T) {
 	}
 	l := dev.Queue(0).PopN(nil, 2)
 	dev.Queue(0).PushAll(l, true)
-	if v := a.Violations(); len(l) != 2 || len(v) != 1 || !strings.HasPrefix(v[0], "virtio 1.2, 2.8.21: chain 5") {
+	if v := a.Violations(); len(l) != 2 || len(v) != 1 || !strings.HasPrefix(v[0], "virtio 1.2, 2.8.21.1: chain 5") {
 		t.Errorf("%d chains, %q", len(l), v)
+	}
+}
+
+// TestStrictPackedChains: what both formats forbid is told with the section of the packed one.
+func TestStrictPackedChains(t *testing.T) {
+	const next, write, indirect, avail = 1, 2, 4, 1 << 7
+	for _, c := range []struct {
+		name     string
+		features uint64
+		first    virtiotest.Desc
+		flags    uint16
+		want     string
+	}{
+		{"read after write", 0, virtiotest.Desc{Addr: 0x100, Len: 8}, next | write, "2.8.17: device-readable buffer after"},
+		{"wraps", 0, virtiotest.Desc{Addr: ^uint64(0), Len: 8}, 0, "2.8.13: buffer of 8 bytes"},
+		{"indirect not accepted", 0, virtiotest.Desc{Addr: 0x100, Len: 16}, indirect, "2.8.19: indirect descriptor, which was not"},
+		{"indirect with next", virtiotest.Indirect, virtiotest.Desc{Addr: 0x100, Len: 16}, indirect | next, "2.8.19: indirect descriptor that is not alone"},
+		{"indirect of 20 bytes", virtiotest.Indirect, virtiotest.Desc{Addr: 0x100, Len: 20}, indirect, "2.8.7: indirect table of 20"},
+		{"indirect table nowhere", virtiotest.Indirect, virtiotest.Desc{Addr: 1 << 40, Len: 16}, indirect, "2.8.7: indirect table: DMA"},
+	} {
+		dev, d, a := attend(t)
+		q := ready(d, virtiotest.Packed|c.features)
+		for i, x := range []struct {
+			virtiotest.Desc
+			flags uint16
+		}{{c.first, c.flags}, {virtiotest.Desc{Addr: 0x200, Len: 8}, 0}} {
+			b := d.Bytes(q.Desc+16*uint64(i), 16)
+			binary.LittleEndian.PutUint64(b, x.Addr)
+			binary.LittleEndian.PutUint32(b[8:], x.Len)
+			binary.LittleEndian.PutUint16(b[14:], avail|x.flags)
+		}
+		if dev.Queue(0).Pop() != nil {
+			t.Errorf("%s: it is taken", c.name)
+		}
+		if l := a.Violations(); len(l) != 1 || !strings.HasPrefix(l[0], "virtio 1.2, "+c.want) {
+			t.Errorf("%s: %q, want %q", c.name, l, c.want)
+		}
 	}
 }
 

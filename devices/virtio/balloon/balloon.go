@@ -95,7 +95,7 @@ func (c configuration) WriteRegister(r devices.Reg, v, mask uint64) {
 		merge(&d.state.Actual)
 	case regPoison:
 		if d.Features()&featurePoison == 0 {
-			d.Violation(-1, "5.5.6.5", "poison_val is written without VIRTIO_BALLOON_F_PAGE_POISON")
+			d.Violation(-1, "5.5.4", "poison_val is written without VIRTIO_BALLOON_F_PAGE_POISON")
 			return
 		}
 		merge(&d.state.Poison)

@@ -69,11 +69,11 @@ func (d *Device) serve(r *requests.Request) {
 	})
 }
 
-// move takes pages into the balloon, or lets them out of it (section 5.5.6.1).
+// move takes pages into the balloon, or lets them out of it (section 5.5.6).
 func (d *Device) move(r *requests.Request, op int) bool {
 	q, size := r.Queue, virtio.Total(r.Chain.Out)
 	if size == 0 || size%4 != 0 || size > 4*maxPages {
-		d.Violation(q.Index(), "5.5.6.1", "an array of %d bytes: must be page numbers of 4 bytes, 1 to %d", size, maxPages)
+		d.Violation(q.Index(), "5.5.6", "an array of %d bytes: must be page numbers of 4 bytes, 1 to %d", size, maxPages)
 		return false
 	}
 	b := make([]byte, size)
@@ -111,10 +111,10 @@ func (d *Device) take(q *virtio.Queue, first, n uint32) bool {
 	twice := d.pages.has(first, n)
 	d.mu.Unlock()
 	if twice {
-		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x go into the balloon, where some of them are already", first, first+n-1)
+		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x go into the balloon, where some of them are already", first, first+n-1)
 	}
 	if err := d.discard(addr, size); err != nil {
-		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x go into the balloon: %v", first, first+n-1, err)
+		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x go into the balloon: %v", first, first+n-1, err)
 		return false
 	}
 	d.mu.Lock()
@@ -129,7 +129,7 @@ func (d *Device) giveBack(q *virtio.Queue, first, n uint32) bool {
 	all := d.pages.remove(first, n)
 	d.mu.Unlock()
 	if !all {
-		d.Violation(q.Index(), "5.5.6.1", "pages %#x to %#x leave the balloon, where not all of them are", first, first+n-1)
+		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x leave the balloon, where not all of them are", first, first+n-1)
 	}
 	return all
 }
@@ -207,7 +207,7 @@ func (d *Device) hold(r *requests.Request) {
 	d.mu.Lock()
 	if d.holding {
 		d.mu.Unlock()
-		d.Violation(r.Queue.Index(), "5.5.6.3", "a second buffer for statistics: the device has one already")
+		d.Violation(r.Queue.Index(), "5.5.6.3.1", "a second buffer for statistics: the device has one already")
 		r.Complete(0, statusFailed)
 		return
 	}

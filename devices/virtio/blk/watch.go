@@ -133,7 +133,7 @@ func (d *Device) checkDriver(q int, c *virtio.Chain, r *request) {
 		bad("5.2.6", "a request of type %d with %d bytes in buffers of the wrong direction", r.kind, r.other)
 	}
 	if n := c.Descriptors() - 2; f&featureSegMax != 0 && n > d.segMax() {
-		bad("5.2.4", "%d buffers of data: seg_max is %d", n, d.segMax())
+		bad("5.2.3", "%d buffers of data: seg_max is %d", n, d.segMax())
 	}
 	switch r.kind {
 	case typeIn, typeOut:
@@ -150,11 +150,11 @@ func (d *Device) checkDriver(q int, c *virtio.Chain, r *request) {
 			bad("5.2.6.1", "FLUSH with %d bytes of data", r.size)
 		}
 		if f&featureFlush == 0 {
-			bad("5.2.6.1", "FLUSH without VIRTIO_BLK_F_FLUSH")
+			bad("5.2.3", "FLUSH without VIRTIO_BLK_F_FLUSH")
 		}
 	case typeGetID:
-		if r.size%idSize != 0 {
-			bad("5.2.6.1", "GET_ID of %d bytes: must be a multiple of %d", r.size, idSize)
+		if r.size != idSize {
+			bad("5.2.6.1", "GET_ID of %d bytes: must be %d", r.size, idSize)
 		}
 	case typeDiscard, typeWriteZeroes:
 		d.checkClear(bad, r, f)
@@ -162,14 +162,14 @@ func (d *Device) checkDriver(q int, c *virtio.Chain, r *request) {
 		bad("5.2.6", "request of type %d, which is not offered", r.kind)
 	}
 	if d.store.ReadOnly() && (r.kind == typeOut || r.clears()) {
-		bad("5.2.6", "%s on a read-only disk", name)
+		bad("5.2.6.2", "%s on a read-only disk", name)
 	}
 }
 
 func (d *Device) checkClear(bad func(section, format string, a ...any), r *request, f uint64) {
 	name := typeNames[r.kind]
 	if r.kind == typeDiscard && f&featureDiscard == 0 || r.kind == typeWriteZeroes && f&featureWriteZeroes == 0 {
-		bad("5.2.6.1", "%s without VIRTIO_BLK_F_%s", name, name)
+		bad("5.2.3", "%s without VIRTIO_BLK_F_%s", name, name)
 	}
 	switch {
 	case r.size == 0 || r.size%rangeSize != 0:
@@ -180,13 +180,13 @@ func (d *Device) checkClear(bad func(section, format string, a ...any), r *reque
 	for _, s := range r.ranges {
 		switch {
 		case s.flags&^rangeUnmap != 0:
-			bad("5.2.6.1", "%s with flags %#x: only unmap is defined", name, s.flags)
+			bad("5.2.6", "%s with flags %#x: only unmap is defined", name, s.flags)
 		case r.kind == typeDiscard && s.flags != 0:
 			bad("5.2.6.1", "DISCARD with unmap set")
 		}
 		switch {
 		case s.n > maxSectors:
-			bad("5.2.6.1", "%s of %d sectors: the device's limit is %d", name, s.n, maxSectors)
+			bad("5.2.3", "%s of %d sectors: the device's limit is %d", name, s.n, maxSectors)
 		case !d.inside(s.first, uint64(s.n)):
 			bad("5.2.6.1", "%s of %d sectors from %d on: the disk has %d", name, s.n, s.first, d.capacity.Load())
 		}

@@ -31,7 +31,7 @@ const (
 )
 
 // guestOffloads are the features that CTRL_GUEST_OFFLOADS_SET may turn on and off
-// (section 5.1.6.5.6).
+// (section 5.1.6.5.8).
 const guestOffloads = featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 | featureGuestECN | featureGuestUSO4 | featureGuestUSO6
 
 // Rows of the device configuration (section 5.1.4).

@@ -7,7 +7,7 @@ import (
 )
 
 // flows remembers which transmit queue a flow came from, so that its other
-// direction is received on the same pair (section 5.1.6.5.5, automatic receive
+// direction is received on the same pair (section 5.1.6.5.6, automatic receive
 // steering). Flows whose hashes collide share an entry.
 type flows [1024]atomic.Uint32 // pair + 1
 

@@ -340,7 +340,7 @@ func (d *Device) sendEvent(q *virtio.Queue, c *virtio.Chain, e event, missed boo
 	b[4], b[5], b[6], b[7] = 1, e.At.target, 0x40, e.At.lun
 	le.PutUint32(b[12:], e.Reason)
 	if virtio.Total(c.In) < eventSize {
-		d.Violation(queueEvent, "5.6.6.3", "a buffer of %d bytes for an event of %d", virtio.Total(c.In), eventSize)
+		d.Violation(queueEvent, "5.6.6.3.1", "a buffer of %d bytes for an event of %d", virtio.Total(c.In), eventSize)
 		q.Push(c, 0)
 		return
 	}

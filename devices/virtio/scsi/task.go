@@ -79,9 +79,6 @@ func (d *Device) serve(r *requests.Request) {
 	t := &task{d: d, req: r, id: le.Uint64(b[8:]), out: head, outSize: out - head, in: answer, inSize: in - answer, sense: senseRoom}
 	t.cmd = parse(d.table, b[requestHeader:])
 	at, ok := parseLUN(b)
-	if reportable := b[0] == 0xc1 && b[1] == 1; reportable {
-		d.Violation(q.Index(), "5.6.6.1", "the REPORT LUNS well-known unit is addressed: REPORT LUNS of any unit does the same")
-	}
 	t.at = at
 	exists := false
 	d.mu.Lock()
@@ -98,7 +95,7 @@ func (d *Device) serve(r *requests.Request) {
 	d.tasks[t] = struct{}{}
 	d.mu.Unlock()
 	if double {
-		d.Violation(q.Index(), "5.6.6.1.1", "id %#x is that of a request under way", t.id)
+		d.Violation(q.Index(), "5.6.6.1", "id %#x is that of a request under way", t.id)
 	}
 	r.OnAbort, r.KeepHung = func() { d.end(t) }, true
 	r.Run(t.command, func() {

@@ -85,7 +85,7 @@ func (d *Device) deliver() bool {
 	}
 	room := virtio.Total(c.In)
 	if room < headerSize {
-		d.violate("5.10.6.1", "a receive buffer of %d bytes: the header alone has %d", room, headerSize)
+		d.violate("5.10.6.4", "a receive buffer of %d bytes: the header alone has %d", room, headerSize)
 		q.Push(c, 0)
 		return true
 	}
@@ -198,7 +198,7 @@ func (d *Device) next(room uint64) (h header, data []byte, ok bool) {
 		case len(c.in) != 0:
 			n := min(uint64(len(c.in)), uint64(c.credit()), room)
 			if n == 0 {
-				d.violate("5.10.6.1", "a receive buffer without room for data")
+				d.violate("5.10.6.4", "a receive buffer without room for data")
 				c.queued = true
 				d.ready = append(d.ready, c)
 				return h, nil, false

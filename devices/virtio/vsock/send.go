@@ -82,8 +82,8 @@ func (d *Device) reset(h *header) {
 func (d *Device) receive(h *header, data []byte) bool {
 	switch {
 	case h.srcCID != uint64(d.o.CID):
-		d.violate("5.10.6", "src_cid is %d: the guest's is %d", h.srcCID, d.o.CID)
-		return false // section 5.10.6.4.1: not for anybody
+		d.violate("5.10.6.4.1", "src_cid is %d: the guest's is %d", h.srcCID, d.o.CID)
+		return false
 	case h.dstCID != HostCID || h.kind != typeStream:
 		d.reset(h)
 		return false
@@ -110,7 +110,7 @@ func (d *Device) receive(h *header, data []byte) bool {
 	defer d.mu.Unlock()
 	if h.op != opRst {
 		if int32(c.txCnt-h.fwdCnt) < 0 {
-			d.violate("5.10.6.3", "fwd_cnt is %d after %d bytes were sent: ports %d and %d", h.fwdCnt, c.txCnt, c.guest, c.host)
+			d.violate("5.10.6.3.1", "fwd_cnt is %d after %d bytes were sent: ports %d and %d", h.fwdCnt, c.txCnt, c.guest, c.host)
 		}
 		c.peerAlloc, c.peerFwd = h.bufAlloc, h.fwdCnt
 	}
