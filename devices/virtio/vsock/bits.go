@@ -11,6 +11,14 @@ const (
 	anyCID = 0xffffffff
 )
 
+// Feature bits (section 5.10.3).
+const (
+	featureStream    = 1 << 0
+	featureSeqpacket = 1 << 1
+)
+
+var featureNames = map[uint64]string{featureStream: "STREAM", featureSeqpacket: "SEQPACKET"}
+
 // Queues (section 5.10.2).
 const (
 	queueRx    = 0
@@ -38,8 +46,17 @@ func opName(op uint16) string {
 	return "?"
 }
 
+// Types of sockets (section 5.10.6.2).
 const (
-	typeStream = 1
+	typeStream    = 1
+	typeSeqpacket = 2
+)
+
+const (
+	// Flags of RW packets on seqpacket sockets (section 5.10.6.6.1): the last of a message, and the
+	// last of a record, which is one or more messages.
+	seqEOM = 1
+	seqEOR = 2
 
 	shutdownReceive = 1 // its sender will receive no more
 	shutdownSend    = 2 // its sender will send no more
@@ -50,6 +67,7 @@ const (
 	headerSize  = 44
 	maxPacket   = 64 << 10 // bytes of data in one packet of the guest, as in Linux
 	bufferSize  = 256 << 10
+	maxMessage  = bufferSize // from the host, in one piece
 	maxConns    = 1024
 	maxResets   = 1024    // answers to packets of no connection, waiting for the guest
 	maxGreeting = 32      // of a host's CONNECT line

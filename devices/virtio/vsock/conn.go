@@ -19,6 +19,7 @@ const (
 // A conn is a connection. All is guarded by Device.mu.
 type conn struct {
 	key
+	kind   uint16   // of socket
 	sock   net.Conn // nil while it is being connected
 	open   bool     // both ends know of each other
 	gone   bool     // no longer in the table
@@ -33,17 +34,18 @@ type conn struct {
 	readOver                  bool   // the host sends no more
 
 	// To the host.
-	out          [][]byte
-	outBytes     int
-	fwdCnt, told uint32 // bytes passed on, and what the guest knows of that
-	noSend       bool   // the guest sends no more
-	writeOver    bool   // the host was told so
+	out          [][]byte // packets of a stream, or whole messages
+	part         []byte   // of a message whose end is not here yet
+	outBytes     int      // in both
+	fwdCnt, told uint32   // bytes passed on, and what the guest knows of that
+	noSend       bool     // the guest sends no more
+	writeOver    bool     // the host was told so
 
 	reader, writer chan struct{} // to wake these goroutines
 }
 
-func newConn(k key) *conn {
-	return &conn{key: k, reader: make(chan struct{}, 1), writer: make(chan struct{}, 1)}
+func newConn(k key, kind uint16) *conn {
+	return &conn{key: k, kind: kind, reader: make(chan struct{}, 1), writer: make(chan struct{}, 1)}
 }
 
 func wake(ch chan struct{}) {
@@ -103,6 +105,10 @@ func (d *Device) remove(c *conn) {
 // establish starts a connection's traffic. The caller holds mu.
 func (d *Device) establish(c *conn) {
 	c.open = true
+	if u, ok := c.sock.(*net.UnixConn); ok && c.kind == typeSeqpacket {
+		// So that the largest message fits. Where the host does not allow that, one that does not ends the connection.
+		_ = u.SetWriteBuffer(bufferSize)
+	}
 	d.spawn(func() { d.read(c) })
 	d.spawn(func() { d.write(c) })
 }
@@ -110,11 +116,16 @@ func (d *Device) establish(c *conn) {
 // read moves what the host sends to the guest, as far as the guest has room.
 func (d *Device) read(c *conn) {
 	buf := make([]byte, maxPacket)
+	if c.kind == typeSeqpacket {
+		buf = make([]byte, maxMessage+1) // that one byte tells that a message is longer
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for {
 		for !c.gone && !c.noReceive && (len(c.in) != 0 || c.credit() == 0) {
-			if len(c.in) == 0 && !c.asked {
+			if c.credit() > 0 {
+				c.asked = false
+			} else if !c.asked {
 				c.asked = true
 				d.tell(c, sayCreditRequest)
 				d.fillLocked()
@@ -127,11 +138,19 @@ func (d *Device) read(c *conn) {
 			return
 		}
 		c.asked = false
-		p := buf[:min(uint32(len(buf)), c.credit())]
+		p := buf
+		if c.kind == typeStream {
+			p = buf[:min(uint32(len(buf)), c.credit())]
+		}
 		d.mu.Unlock()
 		n, err := c.sock.Read(p)
 		d.mu.Lock()
 		if c.gone || c.noReceive {
+			return
+		}
+		if c.kind == typeSeqpacket && (n > maxMessage || uint64(n) > uint64(c.peerAlloc)) {
+			d.tell(c, sayRst) // it does not fit into the guest's buffer, or not into ours
+			d.fillLocked()
 			return
 		}
 		c.in = p[:n]

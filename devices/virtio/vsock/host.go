@@ -2,16 +2,67 @@ package vsock
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
 	"strconv"
+	"syscall"
 )
 
+// sequenced tells whether Unix sockets of the host can be of type SOCK_SEQPACKET.
+const sequenced = runtime.GOOS == "linux" || runtime.GOOS == "freebsd"
+
+// packetSuffix is what the path of the socket for sequenced packets has more.
+const packetSuffix = "_seq"
+
+// network is what package net calls Unix sockets of a type.
+func network(kind uint16) string {
+	if kind == typeSeqpacket {
+		return "unixpacket"
+	}
+	return "unix"
+}
+
+// listen makes the sockets that programs of the host connect to.
+func (d *Device) listen() (err error) {
+	if d.listener, err = listenAt(network(typeStream), d.o.Path); err != nil || !sequenced {
+		return err
+	}
+	if d.packets, err = listenAt(network(typeSeqpacket), d.o.Path+packetSuffix); err != nil {
+		_ = d.listener.Close() // the first error counts
+	}
+	return err
+}
+
+func listenAt(network, path string) (net.Listener, error) {
+	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSocket != 0 {
+		c, err := net.Dial(network, path)
+		switch {
+		case err == nil:
+			_ = c.Close()
+			return nil, fmt.Errorf("somebody listens at %s already", path)
+		case errors.Is(err, syscall.ECONNREFUSED):
+			_ = os.Remove(path) // left over
+		}
+	}
+	return net.Listen(network, path)
+}
+
+// kindOf is the type of a socket of the host.
+func kindOf(sock net.Conn) uint16 {
+	if sock.LocalAddr().Network() == network(typeSeqpacket) {
+		return typeSeqpacket
+	}
+	return typeStream
+}
+
 // accept takes connections from programs of the host.
-func (d *Device) accept() {
+func (d *Device) accept(l net.Listener) {
 	defer d.wg.Done()
 	for {
-		sock, err := d.listener.Accept()
+		sock, err := l.Accept()
 		if err != nil {
 			return // closed
 		}
@@ -46,15 +97,24 @@ func (d *Device) greet(sock net.Conn) {
 			break
 		}
 	}
-	c := newConn(k)
+	c := newConn(k, kindOf(sock))
 	c.sock = sock
 	d.conns[k] = c
 	d.tell(c, sayRequest)
 	d.fillLocked()
 }
 
-// readConnect reads the line byte by byte: what is behind it belongs to the guest.
+// readConnect reads the line byte by byte: what is behind it belongs to the guest. Of a socket for packets it is the
+// first packet.
 func readConnect(sock net.Conn) (port uint32, ok bool) {
+	if kindOf(sock) == typeSeqpacket {
+		var line [maxGreeting]byte
+		n, err := sock.Read(line[:])
+		if err != nil || n == len(line) {
+			return 0, false
+		}
+		return parseConnect(line[:n])
+	}
 	var line []byte
 	for len(line) < maxGreeting {
 		var b [1]byte
@@ -62,13 +122,17 @@ func readConnect(sock net.Conn) (port uint32, ok bool) {
 			return 0, false
 		}
 		if b[0] == '\n' {
-			word, rest, _ := bytes.Cut(line, []byte(" "))
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(rest)), 10, 32)
-			return uint32(n), err == nil && bytes.EqualFold(word, []byte("connect"))
+			return parseConnect(line)
 		}
 		line = append(line, b[0])
 	}
 	return 0, false
+}
+
+func parseConnect(line []byte) (port uint32, ok bool) {
+	word, rest, _ := bytes.Cut(line, []byte(" "))
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(rest)), 10, 32)
+	return uint32(n), err == nil && bytes.EqualFold(word, []byte("connect"))
 }
 
 // accepted tells the program of the host that the guest has taken its connection. The caller holds mu.
@@ -83,7 +147,7 @@ func (d *Device) accepted(c *conn) {
 
 // dial connects a guest to a program of the host.
 func (d *Device) dial(c *conn) {
-	sock, err := net.Dial("unix", fmt.Sprintf("%s_%d", d.o.Path, c.host))
+	sock, err := net.Dial(network(c.kind), fmt.Sprintf("%s_%d", d.o.Path, c.host))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {

@@ -167,11 +167,11 @@ func disturb(e *devices.Effect, h *header, data *[]byte, c *virtio.Chain) {
 func (d *Device) next(room uint64) (h header, data []byte, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h = header{srcCID: HostCID, dstCID: uint64(d.o.CID), kind: typeStream}
+	h = header{srcCID: HostCID, dstCID: uint64(d.o.CID)}
 	if len(d.resets) > 0 {
 		k := d.resets[0]
 		d.resets = d.resets[1:]
-		h.op, h.srcPort, h.dstPort = opRst, k.host, k.guest
+		h.op, h.kind, h.srcPort, h.dstPort = opRst, k.kind, k.host, k.guest
 		return h, nil, true
 	}
 	for len(d.ready) > 0 {
@@ -181,7 +181,7 @@ func (d *Device) next(room uint64) (h header, data []byte, ok bool) {
 		if c.gone || !c.speaks() {
 			continue
 		}
-		h.srcPort, h.dstPort = c.host, c.guest
+		h.kind, h.srcPort, h.dstPort = c.kind, c.host, c.guest
 		switch {
 		case c.say&sayRequest != 0:
 			h.op = opRequest
@@ -208,7 +208,10 @@ func (d *Device) next(room uint64) (h header, data []byte, ok bool) {
 			data = append([]byte(nil), c.in[:n]...)
 			c.in = c.in[n:]
 			c.txCnt += uint32(n)
-			if len(c.in) == 0 {
+			if len(c.in) == 0 && c.kind == typeSeqpacket {
+				h.flags = seqEOM
+			}
+			if len(c.in) == 0 || c.credit() == 0 {
 				wake(c.reader)
 			}
 		case c.say&sayShutdown != 0:

@@ -72,10 +72,20 @@ func (d *Device) reset(h *header) {
 		d.fillLocked()
 		return
 	}
+	d.refuse(h)
+}
+
+// refuse answers a packet without regard to connections. The caller holds mu.
+func (d *Device) refuse(h *header) {
 	if len(d.resets) < maxResets {
-		d.resets = append(d.resets, key{h.srcPort, h.dstPort})
+		d.resets = append(d.resets, stray{key{h.srcPort, h.dstPort}, h.kind})
 		d.fillLocked()
 	}
+}
+
+// speaksOf tells whether there are sockets of a type: a driver that accepts no feature gets streams.
+func (d *Device) speaksOf(kind uint16) bool {
+	return kind == typeStream || kind == typeSeqpacket && d.Features()&featureSeqpacket != 0
 }
 
 // receive does what a packet of the guest says. It reports whether that was in order.
@@ -84,7 +94,7 @@ func (d *Device) receive(h *header, data []byte) bool {
 	case h.srcCID != uint64(d.o.CID):
 		d.violate("5.10.6.4.1", "src_cid is %d: the guest's is %d", h.srcCID, d.o.CID)
 		return false
-	case h.dstCID != HostCID || h.kind != typeStream:
+	case h.dstCID != HostCID || !d.speaksOf(h.kind):
 		d.reset(h)
 		return false
 	case h.op == 0 || int(h.op) >= len(opNames):
@@ -94,6 +104,14 @@ func (d *Device) receive(h *header, data []byte) bool {
 	}
 	d.mu.Lock()
 	c := d.conns[key{h.srcPort, h.dstPort}]
+	if c != nil && c.kind != h.kind {
+		d.violate("5.10.6.2", "type %d on a connection of type %d: ports %d and %d", h.kind, c.kind, c.guest, c.host)
+		if h.op != opRst {
+			d.refuse(h)
+		}
+		d.mu.Unlock()
+		return false
+	}
 	if c == nil && h.op == opRequest {
 		d.connect(h)
 		d.mu.Unlock()
@@ -127,13 +145,10 @@ func (d *Device) receive(h *header, data []byte) bool {
 func (d *Device) connect(h *header) {
 	k := key{h.srcPort, h.dstPort}
 	if len(d.conns) >= maxConns || !d.active {
-		if len(d.resets) < maxResets {
-			d.resets = append(d.resets, k)
-			d.fillLocked()
-		}
+		d.refuse(h)
 		return
 	}
-	c := newConn(k)
+	c := newConn(k, h.kind)
 	c.peerAlloc, c.peerFwd = h.bufAlloc, h.fwdCnt
 	d.conns[k] = c
 	if d.o.Path == "" {
@@ -172,6 +187,11 @@ func (d *Device) act(c *conn, h *header, data []byte) bool {
 			}
 		}
 		c.noSend = c.noSend || h.flags&shutdownSend != 0
+		if c.noSend && len(c.part) != 0 {
+			d.violate("5.10.6.6.1", "SHUTDOWN after %d bytes of a message without an end: ports %d and %d", len(c.part), c.guest, c.host)
+			c.outBytes -= len(c.part)
+			c.part = nil
+		}
 		wake(c.writer)
 	case opRW:
 		switch {
@@ -182,13 +202,32 @@ func (d *Device) act(c *conn, h *header, data []byte) bool {
 			d.violate("5.10.6.3.1", "%d bytes of data without credit: %d are buffered of %d", len(data), c.outBytes, bufferSize)
 			d.tell(c, sayRst)
 			return false
-		case len(data) != 0:
-			c.out = append(c.out, data)
+		default:
+			if f := h.flags; c.kind == typeSeqpacket && (f&^(seqEOM|seqEOR) != 0 || f == seqEOR) {
+				d.violate("5.10.6.6.1", "RW with flags %#x: only bits 0 and 1 exist, and a record ends where a message does", f)
+			}
 			c.outBytes += len(data)
-			wake(c.writer)
+			c.take(h, data)
 		}
 	case opCreditRequest:
 		d.tell(c, sayCreditUpdate)
 	}
 	return true
+}
+
+// take has data of the guest written to the host: at once on a stream, and on a seqpacket socket when the message that
+// they are part of is whole. The caller holds Device.mu.
+func (c *conn) take(h *header, data []byte) {
+	if c.kind == typeSeqpacket {
+		// Records end with a message; their end is not passed on.
+		c.part = append(c.part, data...)
+		if h.flags&seqEOM == 0 {
+			return
+		}
+		data, c.part = c.part, nil
+	}
+	if len(data) != 0 {
+		c.out = append(c.out, data)
+		wake(c.writer)
+	}
 }

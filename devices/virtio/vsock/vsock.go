@@ -1,18 +1,25 @@
 // Package vsock is the virtio socket device (Virtual I/O Device 1.2, section
-// 5.10): stream connections between programs of the guest and of the host.
+// 5.10): connections between programs of the guest and of the host, streams and
+// sequenced packets.
 //
 // On the host they are Unix sockets, as Firecracker and Cloud Hypervisor have
 // them. A program that connects to Options.Path and sends "CONNECT 5000\n" is
 // connected with port 5000 of the guest, which it is told with "OK PORT\n"; a
 // guest that connects to port P of the host (address 2) reaches the program
 // that listens at Options.Path + "_P".
+//
+// Sequenced packets (SOCK_SEQPACKET) are such of the host too, where it has them
+// for Unix sockets: its programs connect to Options.Path + "_seq" and send
+// "CONNECT 5000" as a packet, and a guest's connection of that type reaches a
+// program that listens for packets. Each message is a packet of at most 256 KiB.
+// What Unix sockets cannot carry is not passed on: the boundaries of records
+// (MSG_EOR) and empty messages, which would mean the end of the connection there.
 package vsock
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 
 	"dfemu/devices"
@@ -38,11 +45,12 @@ type Device struct {
 	o        Options
 	server   *requests.Server // of what the guest sends
 	listener net.Listener     // or nil
+	packets  net.Listener     // for sequenced packets, or nil
 
 	mu      sync.Mutex
 	conns   map[key]*conn
 	ready   []*conn // those that have something for the guest
-	resets  []key   // packets of no connection, to be answered by RST
+	resets  []stray // to be answered by RST
 	event   bool    // the guest is to be told that connections are lost
 	waiting map[net.Conn]bool
 	port    uint32 // last one given to a connection that the host makes
@@ -58,6 +66,12 @@ type Device struct {
 // key names a connection.
 type key struct{ guest, host uint32 } // ports
 
+// stray is a packet of no connection.
+type stray struct {
+	key
+	kind uint16
+}
+
 // New returns a device, which listens at its path from now on.
 func New(o Options) (*Device, error) {
 	if o.CID < minCID || o.CID == anyCID {
@@ -65,20 +79,16 @@ func New(o Options) (*Device, error) {
 	}
 	d := &Device{o: o, conns: map[key]*conn{}, waiting: map[net.Conn]bool{}, port: firstPort}
 	if o.Path != "" {
-		if fi, err := os.Lstat(o.Path); err == nil && fi.Mode()&os.ModeSocket != 0 {
-			if c, err := net.Dial("unix", o.Path); err == nil {
-				_ = c.Close()
-				return nil, fmt.Errorf("%s: somebody listens at %s already", o.Name, o.Path)
-			}
-			_ = os.Remove(o.Path) // left over
-		}
-		var err error
-		if d.listener, err = net.Listen("unix", o.Path); err != nil {
+		if err := d.listen(); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.Name, err)
 		}
 	}
+	features := uint64(featureStream)
+	if sequenced {
+		features |= featureSeqpacket
+	}
 	d.Device = virtio.New(virtio.Config{
-		Name: o.Name, Type: 19, Class: 0x028000, Queues: []int{128, 128, 8},
+		Name: o.Name, Type: 19, Class: 0x028000, Features: features, FeatureNames: featureNames, Queues: []int{128, 128, 8},
 		Region: configRegisters.Region(configuration{d}), Registers: configRegisters, Size: 8, InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
 	d.server = requests.New(d.Device, o.Clock)
@@ -92,9 +102,11 @@ func New(o Options) (*Device, error) {
 			d.fill()
 		})
 	}
-	if d.listener != nil {
-		d.wg.Add(1)
-		go d.accept()
+	for _, l := range []net.Listener{d.listener, d.packets} {
+		if l != nil {
+			d.wg.Add(1)
+			go d.accept(l)
+		}
 	}
 	return d, nil
 }
@@ -155,8 +167,10 @@ func (d *Device) Close() error {
 		_ = c.Close()
 	}
 	d.mu.Unlock()
-	if d.listener != nil {
-		err = errors.Join(err, d.listener.Close())
+	for _, l := range []net.Listener{d.listener, d.packets} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
 	}
 	d.wg.Wait()
 	return err

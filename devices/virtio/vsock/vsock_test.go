@@ -31,11 +31,12 @@ type guest struct {
 	rec   *devtest.Recorder
 	clock *devtest.Clock
 	alloc uint32 // room that is announced
+	kind  uint16 // of sockets
 }
 
 func newGuest(t *testing.T) *guest {
 	t.Helper()
-	g := &guest{T: t, path: filepath.Join(t.TempDir(), "v"), rec: &devtest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0)), alloc: 64 << 10}
+	g := &guest{T: t, path: filepath.Join(t.TempDir(), "v"), rec: &devtest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0)), alloc: 64 << 10, kind: typeStream}
 	g.connect()
 	g.start()
 	return g
@@ -52,7 +53,7 @@ func (g *guest) connect() {
 }
 
 func (g *guest) start() {
-	g.d.Start(0)
+	g.d.Start(featureStream | featureSeqpacket)
 	g.rx, g.tx, g.ev = g.d.Queue(queueRx, 64), g.d.Queue(queueTx, 64), g.d.Queue(queueEvent, 4)
 	g.d.Go()
 	for range 20 {
@@ -70,7 +71,10 @@ func check(t testing.TB, err error) {
 
 func (g *guest) send(h header, data string) {
 	g.Helper()
-	h.srcCID, h.kind, h.len = cid, max(h.kind, typeStream), uint32(len(data))
+	h.srcCID, h.len = cid, uint32(len(data))
+	if h.kind == 0 {
+		h.kind = g.kind
+	}
 	if h.dstCID == 0 {
 		h.dstCID = HostCID
 	}
@@ -92,7 +96,7 @@ func (g *guest) receive() (header, string) {
 	var p [headerSize]byte
 	copy(p[:], b.In[0])
 	h := parse(&p)
-	if b.Len != headerSize+h.len || h.dstCID != cid || h.srcCID != HostCID || h.kind != typeStream {
+	if b.Len != headerSize+h.len || h.dstCID != cid || h.srcCID != HostCID || h.kind != g.kind {
 		g.Errorf("packet of %d bytes: %+v", b.Len, h)
 	}
 	data := string(b.In[1][:h.len])
@@ -250,12 +254,14 @@ func TestRefused(t *testing.T) {
 	g.send(header{op: opRequest, srcPort: 1, dstPort: 99}, "") // nobody listens
 	g.expect(opRst, 1, 99)
 	for _, h := range []header{
-		{op: opRequest, dstCID: 9}, {op: opRequest, kind: 2}, {op: opRW}, {op: opResponse}, {op: opShutdown}, {op: opCreditUpdate}, {op: 0}, {op: 8},
+		{op: opRequest, dstCID: 9}, {op: opRequest, kind: 3}, {op: opRW}, {op: opResponse}, {op: opShutdown}, {op: opCreditUpdate}, {op: 0}, {op: 8},
 	} {
 		h.srcPort, h.dstPort = 3, 4
+		g.kind = max(h.kind, typeStream) // the answer is of the same type
 		g.send(h, "")
 		g.expect(opRst, 3, 4)
 	}
+	g.kind = typeStream
 	g.send(header{op: opRst, srcPort: 3, dstPort: 4}, "") // not answered
 	h := header{srcCID: 99, dstCID: HostCID, kind: typeStream, op: opRequest}
 	b := h.encode()
@@ -487,15 +493,18 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := os.Stat(g.path); err == nil {
-		t.Error("the socket is still there")
+	for _, path := range []string{g.path, g.path + packetSuffix} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", path)
+		}
 	}
 }
 
 // FuzzPackets sends packets of any content.
 func FuzzPackets(f *testing.F) {
+	kind := uint16(typeStream)
 	packet := func(op, flags uint16, src, dst uint32, n int) []byte {
-		h := header{srcCID: cid, dstCID: HostCID, kind: typeStream, op: op, flags: uint32(flags), srcPort: src, dstPort: dst, len: uint32(n), bufAlloc: 4096}
+		h := header{srcCID: cid, dstCID: HostCID, kind: kind, op: op, flags: uint32(flags), srcPort: src, dstPort: dst, len: uint32(n), bufAlloc: 4096}
 		b := h.encode()
 		return append(b[:], make([]byte, n)...)
 	}
@@ -503,33 +512,42 @@ func FuzzPackets(f *testing.F) {
 	f.Add(join(packet(opRequest, 0, 1, 80, 0), packet(opRW, 0, 1, 80, 10), packet(opShutdown, 3, 1, 80, 0)), byte(0))
 	f.Add(join(packet(opRequest, 0, 1, 81, 0), packet(opCreditRequest, 0, 1, 80, 0), packet(opRst, 0, 1, 80, 0)), byte(60))
 	f.Add(join(packet(opResponse, 0, 5, firstPort+1, 0), packet(opRW, 0, 5, firstPort+1, 4), packet(opRequest, 0, 5, 80, 0)), byte(44))
+	kind = typeSeqpacket
+	f.Add(join(packet(opRequest, 0, 1, 90, 0), packet(opRW, 0, 1, 90, 10), packet(opRW, seqEOM, 1, 90, 10), packet(opShutdown, 3, 1, 90, 0)), byte(47))
+	f.Add(join(packet(opRequest, 0, 1, 90, 0), packet(opRW, seqEOR, 1, 90, 10), packet(opShutdown, 2, 1, 90, 0), packet(opRst, 0, 1, 90, 0)), byte(47))
 	dir := f.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, "v_80"))
-	check(f, err)
-	f.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	serve := func(network, name string) {
+		l, err := net.Listen(network, filepath.Join(dir, name))
+		check(f, err)
+		f.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, "hello")
+				go func() {
+					_, _ = io.Copy(io.Discard, io.LimitReader(c, 100))
+					_ = c.Close()
+				}()
 			}
-			_, _ = io.WriteString(c, "hello")
-			go func() {
-				_, _ = io.Copy(io.Discard, io.LimitReader(c, 100))
-				_ = c.Close()
-			}()
-		}
-	}()
+		}()
+	}
+	serve("unix", "v_80")
+	serve("unixpacket", "p_90")
 	n := 0
 	f.Fuzz(func(t *testing.T, p []byte, room byte) {
 		n++
 		path := filepath.Join(dir, fmt.Sprintf("v%d", n))
 		check(t, os.Symlink(filepath.Join(dir, "v_80"), path+"_80"))
 		defer os.Remove(path + "_80")
+		check(t, os.Symlink(filepath.Join(dir, "p_90"), path+"_90"))
+		defer os.Remove(path + "_90")
 		dev, err := New(Options{CID: cid, Path: path})
 		check(t, err)
 		d := virtiotest.New(t, dev.Function(), true)
-		d.Start(0)
+		d.Start(featureSeqpacket)
 		rx, tx := d.Queue(queueRx, 64), d.Queue(queueTx, 64)
 		d.Go()
 		for range 40 {
