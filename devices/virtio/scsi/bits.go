@@ -115,9 +115,18 @@ const (
 
 // Status of a command (SAM-5, 5.3.1).
 const (
-	statusGood  = 0x00
-	statusCheck = 0x02
+	statusGood     = 0x00
+	statusCheck    = 0x02
+	statusBusy     = 0x08
+	statusConflict = 0x18
+	statusFull     = 0x28
+	statusAborted  = 0x40
 )
+
+var statusNames = map[uint8]string{
+	statusGood: "GOOD", statusCheck: "CHECK CONDITION", statusBusy: "BUSY", statusConflict: "RESERVATION CONFLICT", statusFull: "TASK SET FULL",
+	statusAborted: "TASK ABORTED",
+}
 
 // sense is a sense key with its additional code and qualifier (SPC-4, 4.5).
 type sense struct {
@@ -147,6 +156,7 @@ var (
 	senseField        = sense{Key: keyIllegal, ASC: 0x24}
 	senseLUN          = sense{Key: keyIllegal, ASC: 0x25}
 	senseParameter    = sense{Key: keyIllegal, ASC: 0x26}
+	senseRelease      = sense{Key: keyIllegal, ASC: 0x26, ASCQ: 0x04} // invalid release of persistent reservation
 	senseListLength   = sense{Key: keyIllegal, ASC: 0x1a}
 	senseNoSaving     = sense{Key: keyIllegal, ASC: 0x39}
 	senseProtected    = sense{Key: keyProtect, ASC: 0x27}

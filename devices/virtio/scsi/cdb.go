@@ -14,6 +14,8 @@ const (
 	opRead6             = 0x08
 	opWrite6            = 0x0a
 	opInquiry           = 0x12
+	opReserve6          = 0x16
+	opRelease6          = 0x17
 	opModeSelect6       = 0x15
 	opModeSense6        = 0x1a
 	opStartStop         = 0x1b
@@ -26,7 +28,11 @@ const (
 	opWriteSame10       = 0x41
 	opUnmap             = 0x42
 	opModeSelect10      = 0x55
+	opReserve10         = 0x56
+	opRelease10         = 0x57
 	opModeSense10       = 0x5a
+	opPersistentIn      = 0x5e
+	opPersistentOut     = 0x5f
 	opRead16            = 0x88
 	opWrite16           = 0x8a
 	opVerify16          = 0x8f
@@ -79,6 +85,8 @@ func ops() []op {
 		{opWrite6, noAction, "WRITE(6)", dirOut, write, true, false, ff(0x0a, 0x1f, x, x, x, 0)},
 		{opInquiry, noAction, "INQUIRY", dirIn, inquiry, false, true, ff(0x12, 1, x, x, x, 0)},
 		{opModeSelect6, noAction, "MODE SELECT(6)", dirOut, modeSelect, false, false, ff(0x15, 0x11, 0, 0, x, 0)},
+		{opReserve6, noAction, "RESERVE(6)", dirNone, reserve, false, false, ff(0x16, 0, 0, 0, 0, 0)},
+		{opRelease6, noAction, "RELEASE(6)", dirNone, release, false, false, ff(0x17, 0, 0, 0, 0, 0)},
 		{opModeSense6, noAction, "MODE SENSE(6)", dirIn, modeSense, false, false, ff(0x1a, 8, x, x, x, 0)},
 		{opStartStop, noAction, "START STOP UNIT", dirNone, startStop, false, true, ff(0x1b, 1, 0, 0xf, 0xf7, 0)},
 		{opPreventAllow, noAction, "PREVENT ALLOW MEDIUM REMOVAL", dirNone, testUnitReady, false, false, ff(0x1e, 0, 0, 0, 3, 0)},
@@ -90,7 +98,20 @@ func ops() []op {
 		{opWriteSame10, noAction, "WRITE SAME(10)", dirOut, writeSame, true, false, ff(0x41, 0x18, x, x, x, x, 0, x, x, 0)},
 		{opUnmap, noAction, "UNMAP", dirOut, unmap, true, false, ff(0x42, 1, 0, 0, 0, 0, 0, x, x, 0)},
 		{opModeSelect10, noAction, "MODE SELECT(10)", dirOut, modeSelect, false, false, ff(0x55, 0x11, 0, 0, 0, 0, 0, x, x, 0)},
+		{opReserve10, noAction, "RESERVE(10)", dirNone, reserve, false, false, ff(0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0)},
+		{opRelease10, noAction, "RELEASE(10)", dirNone, release, false, false, ff(0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0)},
 		{opModeSense10, noAction, "MODE SENSE(10)", dirIn, modeSense, false, false, ff(0x5a, 0x18, x, x, 0, 0, 0, x, x, 0)},
+		{opPersistentIn, prReadKeys, "PERSISTENT RESERVE IN READ KEYS", dirIn, persistentIn, false, false, ff(0x5e, 0, 0, 0, 0, 0, 0, x, x, 0)},
+		{opPersistentIn, prReadReservation, "PERSISTENT RESERVE IN READ RESERVATION", dirIn, persistentIn, false, false, ff(0x5e, 1, 0, 0, 0, 0, 0, x, x, 0)},
+		{opPersistentIn, prCapabilities, "PERSISTENT RESERVE IN REPORT CAPABILITIES", dirIn, persistentIn, false, false, ff(0x5e, 2, 0, 0, 0, 0, 0, x, x, 0)},
+		{opPersistentIn, prReadFullStatus, "PERSISTENT RESERVE IN READ FULL STATUS", dirIn, persistentIn, false, false, ff(0x5e, 3, 0, 0, 0, 0, 0, x, x, 0)},
+		{opPersistentOut, prRegister, "PERSISTENT RESERVE OUT REGISTER", dirOut, persistentOut, false, false, ff(0x5f, 0, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prReserve, "PERSISTENT RESERVE OUT RESERVE", dirOut, persistentOut, false, false, ff(0x5f, 1, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prRelease, "PERSISTENT RESERVE OUT RELEASE", dirOut, persistentOut, false, false, ff(0x5f, 2, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prClear, "PERSISTENT RESERVE OUT CLEAR", dirOut, persistentOut, false, false, ff(0x5f, 3, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prPreempt, "PERSISTENT RESERVE OUT PREEMPT", dirOut, persistentOut, false, false, ff(0x5f, 4, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prPreemptAbort, "PERSISTENT RESERVE OUT PREEMPT AND ABORT", dirOut, persistentOut, false, false, ff(0x5f, 5, x, 0, 0, x, x, x, x, 0)},
+		{opPersistentOut, prRegisterIgnore, "PERSISTENT RESERVE OUT REGISTER AND IGNORE EXISTING KEY", dirOut, persistentOut, false, false, ff(0x5f, 6, x, 0, 0, x, x, x, x, 0)},
 		{opRead16, noAction, "READ(16)", dirIn, read, false, false, ff(0x88, 0x18, x, x, x, x, x, x, x, x, x, x, x, x, 0, 0)},
 		{opWrite16, noAction, "WRITE(16)", dirOut, write, true, false, ff(0x8a, 0x18, x, x, x, x, x, x, x, x, x, x, x, x, 0, 0)},
 		{opVerify16, noAction, "VERIFY(16)", dirOut, verify, false, false, ff(0x8f, 0x16, x, x, x, x, x, x, x, x, x, x, x, x, 0, 0)},
@@ -108,6 +129,7 @@ func ops() []op {
 // A command is a CDB, understood: nothing is known of its values.
 type command struct {
 	*op           // nil for one that does not exist
+	known  bool   // the operation code exists, if not with this service action
 	cdb    []byte // at least 16 bytes
 	lba    uint64 // where there is one
 	blocks uint64 // likewise
@@ -119,6 +141,7 @@ func parse(table []op, cdb []byte) command {
 	c := command{cdb: cdb}
 	for i := range table {
 		o := &table[i]
+		c.known = c.known || o.code == cdb[0]
 		if o.code == cdb[0] && (o.action == noAction || o.action == cdb[1]&0x1f) {
 			c.op = o
 			break
@@ -141,6 +164,9 @@ func parse(table []op, cdb []byte) command {
 		c.lba, c.blocks = uint64(be.Uint32(cdb[2:])), uint64(be.Uint16(cdb[7:]))
 		if c.length = c.blocks; c.code == opReadCapacity10 {
 			c.length = 8
+		}
+		if c.code == opPersistentOut {
+			c.length = uint64(be.Uint32(cdb[5:]))
 		}
 	case 12:
 		c.lba, c.blocks = uint64(be.Uint32(cdb[2:])), uint64(be.Uint32(cdb[6:]))

@@ -19,6 +19,7 @@ type savedUnit struct {
 	Target, LUN      uint8
 	Attentions       []sense
 	Through, Stopped bool
+	Reservations     reservations
 }
 
 // SaveState implements devices.Saver. What is on the disks is the stores' matter.
@@ -27,7 +28,7 @@ func (d *Device) SaveState() ([]byte, error) {
 	s := saved{CDBSize: d.cdbSize, SenseSize: d.sense, Events: d.events, Missed: d.missed}
 	for at, u := range d.units {
 		u.mu.Lock()
-		s.Units = append(s.Units, savedUnit{at.target, at.lun, u.attentions, u.through, u.stopped})
+		s.Units = append(s.Units, savedUnit{at.target, at.lun, u.attentions, u.through, u.stopped, u.reservations})
 		u.mu.Unlock()
 	}
 	d.mu.Unlock()
@@ -58,6 +59,9 @@ func (d *Device) possible(s *saved) error {
 		if d.units[address{x.Target, x.LUN}] == nil || len(x.Attentions) > 16 {
 			return fmt.Errorf("there is no unit %d:%d as in the state", x.Target, x.LUN)
 		}
+		if !x.Reservations.possible() {
+			return fmt.Errorf("unit %d:%d: a reservation of type %d is not possible", x.Target, x.LUN, x.Reservations.Type)
+		}
 	}
 	return nil
 }
@@ -69,7 +73,7 @@ func (d *Device) restore(s *saved) {
 	for _, x := range s.Units {
 		u := d.units[address{x.Target, x.LUN}]
 		u.mu.Lock()
-		u.attentions, u.through, u.stopped = x.Attentions, x.Through, x.Stopped
+		u.attentions, u.through, u.stopped, u.reservations = x.Attentions, x.Through, x.Stopped, x.Reservations
 		u.mu.Unlock()
 	}
 }

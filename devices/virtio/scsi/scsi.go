@@ -241,12 +241,16 @@ func (d *Device) Kick(queue int) {
 func (d *Device) Pause() { d.server.Pause() }
 
 // PowerLoss implements devices.PowerLoser: the power fails without notice, and the stores lose what they had not made
-// durable.
+// durable. Of reservations those stay for which the driver asked that (APTPL); they are the device's and in its saved state,
+// not in the stores.
 func (d *Device) PowerLoss() (err error) {
 	d.Reset()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, u := range d.units {
+		u.mu.Lock()
+		u.reservations.powerLoss()
+		u.mu.Unlock()
 		if p, ok := u.store.(devices.PowerLoser); ok {
 			err = errors.Join(err, p.PowerLoss())
 		}

@@ -299,7 +299,7 @@ func TestCapacity(t *testing.T) {
 		t.Errorf("% x", p)
 	}
 	r.bad("5/20/00", []byte{0xff, 0, 0, 0, 0, 0}, nil, 0)
-	r.bad("5/20/00", cdb16(opServiceIn16, 0x1f, 0, 32), nil, 32)
+	r.bad("5/24/00", cdb16(opServiceIn16, 0x1f, 0, 32), nil, 32)
 	r.bad("5/24/00", []byte{opTestUnitReady, 0, 0, 1, 0, 0}, nil, 0) // a reserved bit
 	p = r.good([]byte{opMaintenanceIn, saReportOpcodes, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0}, nil, 4096)
 	if int(be.Uint32(p))+4 != len(p) || len(p) != 4+8*len(ops()) {

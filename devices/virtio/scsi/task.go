@@ -29,7 +29,8 @@ type task struct {
 // result is how a command ended.
 type result struct {
 	response response
-	sense    *sense // CHECK CONDITION, or nil for GOOD
+	code     uint8  // status of the command, if not GOOD or CHECK CONDITION
+	sense    *sense // CHECK CONDITION, or nil
 	moved    uint64 // bytes of data
 }
 
@@ -46,7 +47,7 @@ func (r result) status() devices.Status {
 		s := r.sense
 		return devices.Status{Code: uint32(s.Key)<<16 | uint32(s.ASC)<<8 | uint32(s.ASCQ), Name: fmt.Sprintf("CHECK CONDITION %X/%02X/%02X", s.Key, s.ASC, s.ASCQ)}
 	}
-	return devices.Status{Name: "GOOD"}
+	return devices.Status{Code: uint32(r.code) << 24, Name: statusNames[r.code]}
 }
 
 // parseLUN understands an address of section 5.6.6.1.
@@ -164,6 +165,9 @@ func (t *task) execute() result {
 		return check(senseLUN)
 	}
 	if c.op == nil {
+		if c.known {
+			return check(senseField) // no such service action
+		}
 		return check(senseOpcode)
 	}
 	if !c.always {
@@ -201,9 +205,11 @@ func groupNumber(c *command, i int) byte {
 }
 
 // fault is how a command ends that a fault lets fail: with the sense key in bits 16 to 19 of the status, the additional code
-// and its qualifier below.
+// and its qualifier below; or without sense data and with the status in bits 24 to 31, as 18h for RESERVATION CONFLICT.
 func (t *task) fault(status uint32) result {
 	switch {
+	case status>>24 != 0:
+		return result{code: uint8(status >> 24)}
 	case status != 0:
 		return check(sense{Key: uint8(status>>16) & 0xf, ASC: uint8(status >> 8), ASCQ: uint8(status)})
 	case t.cmd.op != nil && t.cmd.ranged():
@@ -253,6 +259,7 @@ func (t *task) complete(r result) {
 	if t.cmd.op != nil && t.cmd.dir == dirOut {
 		room = t.outSize
 	}
+	b[10] = r.code
 	if r.sense != nil {
 		s := r.sense.encode()
 		n := copy(b[answerHeader:answerHeader+t.sense], s)

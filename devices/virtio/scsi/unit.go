@@ -32,6 +32,8 @@ type unit struct {
 	attentions []sense // pending unit attentions, oldest first
 	through    bool    // each write is durable when it completes: WCE is 0
 	stopped    bool
+
+	reservations reservations
 }
 
 func newUnit(at address, o UnitOptions, store devices.Block) (*unit, error) {
@@ -79,9 +81,11 @@ func (o *UnitOptions) exponent() int {
 func (u *unit) resize() { u.blocks.Store(uint64(u.store.Size()) / uint64(u.o.BlockSize)) }
 
 // name is a number that is the same for the same serial: an NAA locally assigned identifier (SPC-4, 7.8.6.6.4).
-func (u *unit) name() uint64 {
+func (u *unit) name() uint64 { return localName(u.o.Vendor + "\x00" + u.o.Serial) }
+
+func localName(of string) uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s\x00%s", u.o.Vendor, u.o.Serial) // a hash takes everything
+	_, _ = h.Write([]byte(of)) // a hash takes everything
 	return h.Sum64()&^(0xf<<60) | 3<<60
 }
 
@@ -114,12 +118,13 @@ func (u *unit) takeAttention() (sense, bool) {
 	return s, true
 }
 
-// reset puts the unit into its power-on state; s is what the initiator is told.
+// reset puts the unit into its power-on state; s is what the initiator is told. Persistent reservations stay (SPC-4,
+// 5.13.5): only a loss of power ends them.
 func (u *unit) reset(s sense) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.attentions = []sense{s}
-	u.stopped, u.through = false, false
+	u.stopped, u.through, u.reservations.Reserved = false, false, false
 }
 
 // settle makes a write durable if it has to be.
