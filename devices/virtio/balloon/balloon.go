@@ -98,7 +98,10 @@ func (c configuration) WriteRegister(r devices.Reg, v, mask uint64) {
 			d.Violation(-1, "5.5.4", "poison_val is written without VIRTIO_BALLOON_F_PAGE_POISON")
 			return
 		}
-		merge(&d.state.Poison)
+		was := d.state.Poison
+		if merge(&d.state.Poison); d.Active() && d.state.Poison != was {
+			d.Violation(-1, "5.5.6.6.1", "poison_val is changed from %#x to %#x while DRIVER_OK is set", was, d.state.Poison)
+		}
 	}
 }
 

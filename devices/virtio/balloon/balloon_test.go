@@ -155,6 +155,9 @@ func TestReport(t *testing.T) {
 		if r.empty(100) {
 			t.Error("the pattern is gone")
 		}
+		if !r.rec.Has("violation virtio 1.2, 5.5.6.6.1: poison_val is changed from 0x0 to 0xaaaaaaaa") {
+			t.Error("a pattern that changes at work is not reported")
+		}
 		r.d.MMIO.Write(r.d.Device+12, 4, 0)
 		for _, d := range []virtiotest.Desc{{Addr: 100*pageSize + 1, Len: pageSize, Write: true}, {Addr: 1 << 50, Len: pageSize, Write: true}} {
 			r.q[queue].AddDescs([]virtiotest.Desc{d})
@@ -166,6 +169,19 @@ func TestReport(t *testing.T) {
 		if r.empty(100) || !r.rec.Has("violation", "not whole pages") {
 			t.Error("part of a page is given back")
 		}
+	}
+}
+
+// TestReportShort reports three pages of which a fault has two and a half count.
+func TestReportShort(t *testing.T) {
+	r := newRig(t, all)
+	r.fill(100, 101, 103)
+	r.rec.Disturb("REPORT", devices.Effect{ShortOn: true, Short: 2*pageSize + 2048})
+	r.q[queueReport].AddDescs([]virtiotest.Desc{{Addr: 100 * pageSize, Len: 2 * pageSize, Write: true}, {Addr: 103 * pageSize, Len: pageSize, Write: true}})
+	r.q[queueReport].Kick()
+	r.q[queueReport].Wait(1)
+	if !r.empty(100) || !r.empty(101) || r.empty(103) {
+		t.Error("wrong pages")
 	}
 }
 

@@ -159,13 +159,18 @@ func (d *Device) report(r *requests.Request) bool {
 		return true // the pages have to keep what they are filled with
 	}
 	ok := true
+	left := uint64(r.Limit(int(virtio.Total(r.Chain.In))))
 	for _, s := range r.Chain.In {
 		if s.Addr%pageSize != 0 || s.Len%pageSize != 0 {
 			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: not whole pages", s.Len, s.Addr)
 			ok = false
 			continue
 		}
-		if err := d.discard(s.Addr, uint64(s.Len)); err != nil {
+		n := min(uint64(s.Len), left/pageSize*pageSize)
+		if left -= n; n == 0 {
+			continue
+		}
+		if err := d.discard(s.Addr, n); err != nil {
 			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: %v", s.Len, s.Addr, err)
 			ok = false
 		}
