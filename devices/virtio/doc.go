@@ -1,9 +1,9 @@
 // Package virtio is what all virtio devices share: virtqueues, split and
 // packed, and the PCI transport (Virtual I/O Device, version 1.2; "modern"
-// devices only). The kinds of devices are in the folders below: blk, rng and
-// console. One for networks has its place in a folder net, next to them: a
-// [Model] whose transmit queue is served with [Device.Serve] and whose receive
-// queue is filled with [Queue.Pop] and [Queue.Push] as packets arrive.
+// devices only). The kinds of devices are in the folders below. Each is a
+// [Model] around a [Device]: queues that the driver fills with requests are
+// served with [Device.Serve], [Device.Handle] or package requests, and queues
+// with room for what arrives are filled with [Queue.Pop] and [Queue.Push].
 //
 // Rings and buffers are in memory that the guest writes at will. Everything
 // read from there is read once and checked. A ring that makes no sense stops

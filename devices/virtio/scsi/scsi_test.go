@@ -654,6 +654,19 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+// TestBothDirections has data for a command, and room for some.
+func TestBothDirections(t *testing.T) {
+	r := newRig(t)
+	r.ready()
+	before := bytes.Clone(r.disks[0].data)
+	if a := r.do(cdb10(opWrite10, 0, 3, 1), make([]byte, 512), 512); a.resp != respFailure {
+		t.Errorf("%+v", a)
+	}
+	if !bytes.Equal(r.disks[0].data, before) || !r.rec.Has("violation virtio 1.2, 5.6.6.1.1: 512 bytes of data and room for 512") {
+		t.Error("it is carried out, or not reported")
+	}
+}
+
 func TestFaults(t *testing.T) {
 	r := newRig(t)
 	r.ready()
@@ -804,7 +817,17 @@ func FuzzCommands(f *testing.F) {
 			data = data[:64<<10]
 		}
 		for range 2 {
-			b := rq.Do([][]byte{r.header(cdb), data}, answerHeader+defaultSense, int(room))
+			head := r.header(cdb)
+			out, in := [][]byte{head, data}, []int{answerHeader + defaultSense, int(room)}
+			if c := parse(ops(), head[requestHeader:]); target&4 == 0 && c.op != nil {
+				// Not in both directions at once, which no command has.
+				if c.dir == dirOut {
+					in = in[:1]
+				} else {
+					out = out[:1]
+				}
+			}
+			b := rq.Do(out, in...)
 			if b.Len < answerHeader+defaultSense || b.Len > answerHeader+defaultSense+uint32(room) {
 				t.Fatalf("%d bytes", b.Len)
 			}

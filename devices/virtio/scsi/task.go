@@ -104,10 +104,14 @@ func (d *Device) serve(r *requests.Request) {
 		t.running = true
 		d.mu.Unlock()
 		var res result
-		if exists {
-			res = t.execute()
-		} else {
+		switch {
+		case !exists:
 			res = failed(respBadTarget)
+		case t.outSize != 0 && t.inSize != 0:
+			d.Violation(q.Index(), "5.6.6.1.1", "%d bytes of data and room for %d, which is possible only with VIRTIO_SCSI_F_INOUT", t.outSize, t.inSize)
+			res = failed(respFailure)
+		default:
+			res = t.execute()
 		}
 		t.complete(res)
 	})
