@@ -22,6 +22,17 @@ func (m *memory) page(phys uint64) (p hostPage, readOnly bool) {
 	return nil, false
 }
 
+// span returns the host's place of n bytes, whole pages, at a guest-physical address, if they are in one slot.
+func (m *memory) span(phys, n uint64) (hostPage, bool) {
+	for i := range m.slots {
+		s := &m.slots[i]
+		if off := phys - s.GPA; off < uint64(len(s.Data)) && n <= uint64(len(s.Data))-off {
+			return slicePage(s.Data, off&pageMask), true
+		}
+	}
+	return nil, false
+}
+
 // lineShift is the granularity at which stores are compared with code: 64-byte lines,
 // of which a page has as many as a word has bits.
 const lineShift = 6
@@ -81,6 +92,22 @@ func (m *codeMap) mask(phys uint64) *atomic.Uint64 {
 func (m *codeMap) any(phys uint64) bool {
 	p := m.mask(phys)
 	return p != nil && p.Load() != 0
+}
+
+// anyIn reports whether one of the pages of n bytes, which are in one slot, holds decoded code.
+func (m *codeMap) anyIn(phys, n uint64) bool {
+	for i := range m.slots {
+		s := &m.slots[i]
+		if first := (phys - s.gpa) / pageSize; phys >= s.gpa && first < uint64(len(s.pages)) {
+			for k := range s.pages[first : first+n/pageSize] {
+				if s.pages[first+uint64(k)].Load() != 0 {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	return true
 }
 
 // mark adds lines of a page. fresh tells that the page had none, so that

@@ -57,9 +57,10 @@ type CPU struct {
 	// and APIC are only valid while Run is not executing.
 	s x86.State
 
-	tlb    [tlbSize]tlbEntry
-	itlb   [itlbSize]itlbEntry
-	jcache [jcacheSize]jcacheEntry
+	tlb     [tlbSize]tlbEntry
+	itlb    [itlbSize]itlbEntry
+	jcache  [jcacheSize]jcacheEntry
+	tlbWide [wideSize]wideEntry
 	// tlbGlobal has a bit for each entry of tlb that is of a global page.
 	tlbGlobal [tlbSize / 64]uint64
 	// local are the entries of tlb that are neither global nor of CPL 3, and perhaps others, if localCount is at most maxLocal.

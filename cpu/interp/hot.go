@@ -163,15 +163,19 @@ type Hot struct {
 	ops     uint64 // instructions executed for it
 }
 
-// A Slot is a page that CPL 0 to 2, or CPL 3, may access at present, whatever else the state of the processor:
+// A Slot is a page, of 4 KiB or 2 MiB, that CPL 0 to 2, or CPL 3, may access at present, whatever else the state of the processor:
 // supervisor accesses that need EFLAGS.AC have none.
 type Slot struct {
 	R, W  uint64 // linear address of the page, for loads and for stores; NoPage: none
 	Delta uint64 // what to add to a linear address of the page to get its place in the host
 	Host  uint64 // the page in the host
 	Next  uint64 // the page that was reached last of those it did not have, with the context
-	_     [3]uint64
+	// Last are the distances from the start of the page from which accesses of at most as many bytes as Margins say are within it.
+	Last [3]uint64
 }
+
+// Margins are the sizes in bytes that slots have limits for. Those of CPL 3 have 4 KiB, and no use for limits.
+var Margins = [3]int32{32, 128, 512}
 
 // The indices of Hot.Slots behind the sixteen base registers.
 const (
@@ -182,6 +186,18 @@ const (
 	SlotHashed             // from here on: with an index or far from the base register
 	SlotCount  = SlotHashed + 32
 )
+
+// clearSlots is called once, before the slots are used.
+func (c *CPU) clearSlots() {
+	for i := range c.hot.Slots {
+		for k := range c.hot.Slots[i] {
+			for m := range Margins {
+				c.hot.Slots[i][k].Last[m] = uint64(pageSize - Margins[m])
+			}
+		}
+	}
+	c.dropSlots()
+}
 
 // dropSlots forgets what translated code has reached.
 func (c *CPU) dropSlots() {

@@ -10,6 +10,8 @@ type Layout struct {
 	SegBase, Ctx, Pending                       int32
 	TLB, TLBRead, TLBWrite, TLBDelta            int32
 	TLBEntries, TLBEntrySize                    int32
+	Wide, WideTag, WideDelta                    int32
+	WideEntries, WideEntrySize                  int32
 	Vec, MXCSR                                  int32
 	Flags, Kind, Site, Page, RIP, G             int32
 	Temp, VecIn, VecOK, HostMXCSR               int32
@@ -18,6 +20,7 @@ type Layout struct {
 	Slots                                       [2]int32
 	SlotSize                                    int32
 	SlotR, SlotW, SlotDelta, SlotHost, SlotNext int32
+	SlotLast                                    int32
 	NoPage                                      int32
 	RFLAGS, Held                                int32
 	Selector                                    [6]int32
@@ -39,6 +42,8 @@ func TheLayout() Layout {
 		TLB:     int32(unsafe.Offsetof(c.tlb)),
 		TLBRead: int32(unsafe.Offsetof(c.tlb[0].r)), TLBWrite: int32(unsafe.Offsetof(c.tlb[0].w)), TLBDelta: int32(unsafe.Offsetof(c.tlb[0].delta)),
 		TLBEntries: tlbSize, TLBEntrySize: int32(unsafe.Sizeof(c.tlb[0])),
+		Wide: int32(unsafe.Offsetof(c.tlbWide)), WideTag: int32(unsafe.Offsetof(c.tlbWide[0].tag)), WideDelta: int32(unsafe.Offsetof(c.tlbWide[0].delta)),
+		WideEntries: wideSize, WideEntrySize: int32(unsafe.Sizeof(c.tlbWide[0])),
 		Vec: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.Vec)), MXCSR: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MXCSR)),
 		Flags: hot + int32(unsafe.Offsetof(c.hot.Flags)), Kind: hot + int32(unsafe.Offsetof(c.hot.Kind)), Site: hot + int32(unsafe.Offsetof(c.hot.Site)),
 		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), G: hot + int32(unsafe.Offsetof(c.hot.G)),
@@ -49,8 +54,9 @@ func TheLayout() Layout {
 		Slots:      [2]int32{hot + int32(unsafe.Offsetof(c.hot.Slots)), hot + int32(unsafe.Offsetof(c.hot.Slots)+unsafe.Sizeof(c.hot.Slots[0]))},
 		SlotSize:   int32(unsafe.Sizeof(Slot{})),
 		SlotR:      int32(unsafe.Offsetof(Slot{}.R)), SlotW: int32(unsafe.Offsetof(Slot{}.W)), SlotNext: int32(unsafe.Offsetof(Slot{}.Next)), SlotDelta: int32(unsafe.Offsetof(Slot{}.Delta)), SlotHost: int32(unsafe.Offsetof(Slot{}.Host)),
-		NoPage: hot + int32(unsafe.Offsetof(c.hot.NoPage)),
-		RFLAGS: int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
+		SlotLast: int32(unsafe.Offsetof(Slot{}.Last)),
+		NoPage:   hot + int32(unsafe.Offsetof(c.hot.NoPage)),
+		RFLAGS:   int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
 		Selector: [6]int32{segment(0), segment(1), segment(2), segment(3), segment(4), segment(5)},
 		GSBase:   segment(5) + int32(unsafe.Offsetof(c.s.Seg[0].Base)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
 	}

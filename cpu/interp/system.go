@@ -24,6 +24,8 @@ type sysState struct {
 	spaces spaces           // see space.go
 	// walkedGlobal: the page that walk found last is global.
 	walkedGlobal bool
+	// walkedWide: it has at least 2 MiB.
+	walkedWide bool
 	// logged has the MSRs about which something has been logged.
 	logged map[uint32]bool
 }

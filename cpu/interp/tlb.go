@@ -54,6 +54,7 @@ const (
 func (c *CPU) flushTLB() {
 	clear(c.tlb[:])
 	clear(c.itlb[:])
+	clear(c.tlbWide[:])
 	c.dropSlots()
 	c.sys.large = [2][2]largePages{}
 	c.sys.spaces = spaces{}
@@ -139,6 +140,7 @@ func (c *CPU) flushWrites() {
 	for i := range c.tlb {
 		c.tlb[i].w = 0
 	}
+	clear(c.tlbWide[:])
 	for i := range c.hot.Slots {
 		for k := range c.hot.Slots[i] {
 			c.hot.Slots[i][k].W = c.hot.NoPage

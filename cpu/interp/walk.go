@@ -59,7 +59,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 	writable := true
 	if c.s.CR0&x86.CR0_PG == 0 {
 		phys = va & 0xffffffff
-		c.sys.walkedGlobal = false
+		c.sys.walkedGlobal, c.sys.walkedWide = false, false
 	} else {
 		var code uint32
 		c.stats.TLBMisses++
@@ -107,6 +107,9 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		}
 		if writable && !readOnly && (c.dryRun == nil || acc == accWrite) && !c.acc.code.any(phys) {
 			e.w = tag
+			if c.sys.walkedWide {
+				c.fillWide(va, phys, ctx)
+			}
 		}
 	}
 	if acc == accWrite && (readOnly || c.acc.code.any(phys)) {
@@ -237,6 +240,7 @@ func (c *CPU) walk(va uint64, acc access, ctx uint64) (phys uint64, writable boo
 		if level > 1 {
 			c.noteLarge(va, mask, c.sys.walkedGlobal)
 		}
+		c.sys.walkedWide = mask >= widePage-1
 		writable = want&pteD != 0 && c.permitted(accWrite, ctx, allowed, nx)
 		return base | va&mask, writable, 0, true
 	}

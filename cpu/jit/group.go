@@ -2,7 +2,10 @@
 
 package jit
 
-import "dfemu/cpu/x86"
+import (
+	"dfemu/cpu/interp"
+	"dfemu/cpu/x86"
+)
 
 // Several accesses of a unit off one base register, which changes meanwhile by known distances at most, make a group:
 // the first of them finds out that all lie in one page that may be accessed, and the others use what its slot says. They
@@ -191,7 +194,7 @@ func (b *builder) reachAt(n *inst, a access) rm {
 	s := &n.span
 	b.offBase(r14, a.base, s.lo)
 	b.alu64(5, r14, b.slotAt(int(a.base), slotTag(a.write)))
-	b.aluImm(7, true, inReg(r14), pageSize-s.size)
+	b.within(int(a.base), s.size)
 	away := b.jcc(ccA)
 	b.alu64(0, r14, b.slotAt(int(a.base), layout.SlotHost))
 	back := len(b.b)
@@ -208,9 +211,9 @@ func (b *builder) reachAt(n *inst, a access) rm {
 // possible, and leaves in r14 the distance of the group's start from that of the page.
 func (b *builder) fillGroup(c *cold) []int {
 	a := &c.access
-	stub := b.t.stubs.read
+	stub := b.t.stubs.read[b.level()]
 	if a.write {
-		stub = b.t.stubs.write
+		stub = b.t.stubs.write[b.level()]
 	}
 	b.offBase(r14, a.base, a.disp)
 	b.lea64(r15, at(r14, c.size-1))
@@ -219,6 +222,13 @@ func (b *builder) fillGroup(c *cold) []int {
 	j := b.jcc(ccB)
 	b.offBase(r14, a.base, a.disp)
 	b.alu64(5, r14, b.slotAt(int(a.base), slotTag(a.write)))
-	b.aluImm(7, true, inReg(r14), pageSize-c.size)
+	// The first and the last byte are in one page, which is that of the slot if this has been filled.
+	if b.r.User {
+		b.aluImm(7, true, inReg(r14), pageSize-c.size)
+	} else {
+		b.load64(rAX, b.slotAt(int(a.base), layout.SlotLast))
+		b.lea64(rAX, at(rAX, interp.Margins[0]-c.size))
+		b.alu64(7, r14, inReg(rAX))
+	}
 	return []int{j, b.jcc(ccA)}
 }

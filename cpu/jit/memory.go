@@ -61,11 +61,24 @@ func (b *builder) addressable(n *inst) bool {
 
 // slotAt is a field of a slot of the unit's privilege.
 func (b *builder) slotAt(slot int, off int32) rm {
-	level := 0
+	return field(layout.Slots[b.level()] + int32(slot)*layout.SlotSize + off)
+}
+
+// level is 1 for a unit of CPL 3.
+func (b *builder) level() int {
 	if b.r.User {
-		level = 1
+		return 1
 	}
-	return field(layout.Slots[level] + int32(slot)*layout.SlotSize + off)
+	return 0
+}
+
+// within compares the distance of an access of size bytes from the start of a slot's page, in r14, with the largest for which it is inside.
+func (b *builder) within(slot int, size int32) {
+	if b.r.User {
+		b.aluImm(7, true, inReg(r14), pageSize-size)
+		return
+	}
+	b.alu64(7, r14, b.slotAt(slot, lastOf(size)))
 }
 
 // slotTag is where a slot has the address that loads or stores compare with.
@@ -74,6 +87,17 @@ func slotTag(write bool) int32 {
 		return layout.SlotW
 	}
 	return layout.SlotR
+}
+
+// lastOf is where a slot has the limit for accesses of size bytes.
+func lastOf(size int32) int32 {
+	at := layout.SlotLast
+	for _, m := range interp.Margins[:len(interp.Margins)-1] {
+		if size > m {
+			at += 8
+		}
+	}
+	return at
 }
 
 // reach turns the linear address in r14 into that of the host, for an access of size bytes. Where the TLB does
@@ -89,7 +113,7 @@ func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 	// The distance from the start of the slot's page is below pageSize just for its own addresses.
 	tag := b.slotAt(slot, slotTag(write))
 	b.alu64(5, r14, tag)
-	b.aluImm(7, true, inReg(r14), pageSize-size)
+	b.within(slot, size)
 	away := b.jcc(ccA)
 	b.alu64(0, r14, b.slotAt(slot, layout.SlotHost))
 	back := len(b.b)
@@ -101,9 +125,9 @@ func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 // a page that is reached the second time in a row; with other accesses in between that would cost more than it gains.
 func (b *builder) elsewhere(c *cold, miss uintptr) {
 	back := b.base + uintptr(c.next)
-	entry := layout.TLBRead
+	stub, entry := b.t.stubs.read[b.level()], layout.TLBRead
 	if c.write {
-		entry = layout.TLBWrite
+		stub, entry = b.t.stubs.write[b.level()], layout.TLBWrite
 	}
 	b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
 	b.lea64(r15, at(r14, c.size-1))
@@ -114,26 +138,36 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	b.aluImm(4, false, inReg(rAX), (layout.TLBEntries-1)<<5)
 	// An access that crosses into the next page finds the entry of the first and has the tag of the second.
 	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})
-	b.jccTo(ccNE, miss)
+	fill := b.jcc(ccNE)
 	b.load64(rAX, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
-	b.alu64(0, r14, inReg(rAX))
+	if b.r.User {
+		b.alu64(0, r14, inReg(rAX))
+	}
 	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
 	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
-	b.jccTo(ccNE, back)
-	if !b.r.User {
-		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r15)) // test
-		b.u32(interp.ContextAC)
+	if b.r.User {
 		b.jccTo(ccNE, back)
+		b.aluImm(4, true, inReg(r15), -pageSize)
+		b.store64(b.slotAt(c.slot, layout.SlotDelta), rAX)
+		b.alu64(0, rAX, inReg(r15))
+		b.store64(b.slotAt(c.slot, layout.SlotHost), rAX)
+		b.store64(b.slotAt(c.slot, layout.SlotR), r15)
+		if !c.write {
+			b.load64(r15, field(layout.NoPage))
+		}
+		b.store64(b.slotAt(c.slot, layout.SlotW), r15)
+		b.jumpTo(back)
+	} else {
+		again := b.jcc(ccE)
+		b.alu64(0, r14, inReg(rAX))
+		b.jumpTo(back)
+		b.land(again)
 	}
-	b.aluImm(4, true, inReg(r15), -pageSize)
-	b.store64(b.slotAt(c.slot, layout.SlotDelta), rAX)
-	b.alu64(0, rAX, inReg(r15))
-	b.store64(b.slotAt(c.slot, layout.SlotHost), rAX)
-	b.store64(b.slotAt(c.slot, layout.SlotR), r15)
-	if !c.write {
-		b.load64(r15, field(layout.NoPage))
-	}
-	b.store64(b.slotAt(c.slot, layout.SlotW), r15)
+	b.land(fill)
+	b.lea64(r15, at(r14, c.size-1))
+	b.lea64(rAX, b.slotAt(c.slot, 0))
+	b.callTo(stub)
+	b.jccTo(ccB, miss)
 	b.jumpTo(back)
 }
 

@@ -8,8 +8,11 @@ import "dfemu/cpu/interp"
 // displacements of one byte.
 const bias = 128
 
-// pageSize is that of the unit of protection.
-const pageSize = 4096
+// The sizes of pages in bytes: that of the unit of protection, and of those that are known as a whole.
+const (
+	pageSize = 4096
+	widePage = 2 << 20
+)
 
 // layout tells where in the CPU things are.
 var layout = interp.TheLayout()
@@ -55,8 +58,8 @@ type stubs struct {
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
 	vec3      uintptr // likewise for AVX
 	// called with the addresses of the first byte in r14 and of the last in r15, and a slot in rAX: they fill the slot
-	// and turn r14 into the host's address. Carry is set when the TLB has no such page. They destroy r15.
-	read, write uintptr
+	// and turn r14 into the host's address. Carry is set when the TLB has no such page. They destroy r15. There is one for each privilege.
+	read, write [2]uintptr
 }
 
 // stackGuard is where in a goroutine's descriptor the runtime says that it wants the goroutine to stop: the stack
@@ -138,49 +141,109 @@ func makeStubs(a *asm) (s stubs) {
 	}
 	s.vec1, s.vec3 = load(1), load(3)
 
-	fill := func(tag int32) uintptr {
-		start := a.here()
-		a.push(rCX)
-		a.mov64(rCX, r14)
-		a.shrImm64(rCX, 12-5)
-		a.aluImm(4, false, inReg(rCX), (layout.TLBEntries-1)<<5)
-		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: layout.TLB - bias})
-		a.aluImm(4, true, inReg(r15), -pageSize)
-		a.alu64(1, r15, field(layout.Ctx))
-		a.alu64(7, r15, at(rCX, tag))
-		miss := a.jcc(ccNE)
-		a.op(0, false, false, mapOne, 0xf7, 0, inReg(r15))
-		a.u32(interp.ContextAC)
-		suspended := a.jcc(ccNE)
-		a.push(rDX)
-		a.push(rSI)
-		a.mov64(rSI, r15)
-		a.aluImm(4, true, inReg(rSI), -pageSize)
-		for _, x := range [...][2]int32{{layout.TLBRead, layout.SlotR}, {layout.TLBWrite, layout.SlotW}} {
-			a.load64(rDX, field(layout.NoPage))
-			a.alu64(7, r15, at(rCX, x[0]))
-			a.op(0, true, false, map0F, 0x44, uint8(rDX), inReg(rSI)) // cmove
-			a.store64(at(rAX, x[1]), rDX)
-		}
-		a.load64(rDX, at(rCX, layout.TLBDelta))
-		a.store64(at(rAX, layout.SlotDelta), rDX)
-		a.alu64(0, rDX, inReg(rSI))
-		a.store64(at(rAX, layout.SlotHost), rDX)
-		a.pop(rSI)
+	for user := range 2 {
+		s.read[user], s.write[user] = makeFill(a, layout.TLBRead, user == 1), makeFill(a, layout.TLBWrite, user == 1)
+	}
+	return s
+}
+
+// makeFill assembles a stub that fills a slot for loads or stores, as tag says, from the TLB. A slot of CPL 3 has 4 KiB: few programs
+// have larger pages, and a limit that is a constant is one load less for each access.
+func makeFill(a *asm, tag int32, user bool) uintptr {
+	// leave puts the host's address into r14.
+	leave := func(delta int32) {
+		a.alu64(0, r14, at(rCX, delta))
 		a.pop(rDX)
-		a.land(suspended)
-		a.alu64(0, r14, at(rCX, layout.TLBDelta))
 		a.pop(rCX)
 		a.byte(0xf8) // clc
 		a.ret()
-		a.land(miss)
-		a.pop(rCX)
-		a.byte(0xf9) // stc
-		a.ret()
-		return start
 	}
-	s.read, s.write = fill(layout.TLBRead), fill(layout.TLBWrite)
-	return s
+	// limits says how large the slot's page is.
+	limits := func(page int32) {
+		if user {
+			return
+		}
+		for i, m := range interp.Margins {
+			a.op(0, true, false, mapOne, 0xc7, 0, at(rAX, layout.SlotLast+8*int32(i)))
+			a.u32(uint32(page - m))
+		}
+	}
+	// host says where the page in r15 is.
+	host := func(delta int32) {
+		a.load64(rDX, at(rCX, delta))
+		a.store64(at(rAX, layout.SlotDelta), rDX)
+		a.alu64(0, rDX, inReg(r15))
+		a.store64(at(rAX, layout.SlotHost), rDX)
+	}
+	// suspended jumps where SMAP is suspended for the context in rDX: slots are for all times.
+	suspended := func() int {
+		a.op(0, false, false, mapOne, 0xf7, 0, inReg(rDX))
+		a.u32(interp.ContextAC)
+		return a.jcc(ccNE)
+	}
+	// entry leaves in rCX the entry of a table for the address in r14.
+	entry := func(shift uint8, entries, table int32) {
+		a.mov64(rCX, r14)
+		a.shrImm64(rCX, shift-5)
+		a.aluImm(4, false, inReg(rCX), (entries-1)<<5)
+		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: table - bias})
+	}
+
+	start := a.here()
+	a.push(rCX)
+	a.push(rDX)
+	// 2 MiB, for loads and stores.
+	entry(21, layout.WideEntries, layout.Wide)
+	a.mov64(rDX, r15)
+	a.aluImm(4, true, inReg(rDX), -widePage)
+	a.alu64(1, rDX, field(layout.Ctx))
+	a.alu64(7, rDX, at(rCX, layout.WideTag))
+	narrow := a.jcc(ccNE)
+	s := suspended()
+	if user {
+		a.aluImm(4, true, inReg(r15), -pageSize)
+	} else {
+		a.aluImm(4, true, inReg(r15), -widePage)
+	}
+	a.store64(at(rAX, layout.SlotR), r15)
+	a.store64(at(rAX, layout.SlotW), r15)
+	limits(widePage)
+	host(layout.WideDelta)
+	a.land(s)
+	leave(layout.WideDelta)
+
+	// 4 KiB. An access that crosses into the next page finds the entry of the first and has the tag of the second.
+	a.land(narrow)
+	entry(12, layout.TLBEntries, layout.TLB)
+	a.aluImm(4, true, inReg(r15), -pageSize)
+	a.mov64(rDX, r15)
+	a.alu64(1, rDX, field(layout.Ctx))
+	a.alu64(7, rDX, at(rCX, tag))
+	miss := a.jcc(ccNE)
+	s = suspended()
+	a.store64(at(rAX, layout.SlotR), r15)
+	a.store64(at(rAX, layout.SlotW), r15)
+	for _, x := range [...][2]int32{{layout.TLBRead, layout.SlotR}, {layout.TLBWrite, layout.SlotW}} {
+		if x[0] == tag {
+			continue
+		}
+		a.alu64(7, rDX, at(rCX, x[0]))
+		same := a.jccShort(ccE)
+		a.load64(rDX, field(layout.NoPage))
+		a.store64(at(rAX, x[1]), rDX)
+		a.landShort(same)
+	}
+	limits(pageSize)
+	host(layout.TLBDelta)
+	a.land(s)
+	leave(layout.TLBDelta)
+
+	a.land(miss)
+	a.pop(rDX)
+	a.pop(rCX)
+	a.byte(0xf9) // stc
+	a.ret()
+	return start
 }
 
 // vmovups moves 32 bytes: opcode 0x10 loads, 0x11 stores.
