@@ -216,7 +216,8 @@ const TargetBits = 14
 // TargetTag is the bit that is set in Target.RIP outside 64-bit mode: such addresses are not canonical.
 const TargetTag = 62
 
-// A Target is where code at a linear address is translated. It is valid while the processor's generation is Gen.
+// A Target is where code at a linear address is translated. It is valid while the processor's generation is Gen. It is at its index or,
+// when another one came there, at the index with the lowest bit inverted.
 type Target struct {
 	RIP  uint64
 	Gen  uint64
@@ -360,11 +361,15 @@ func (c *CPU) enterTarget(u *Unit) {
 	if c.mode != x86.Mode64 {
 		rip |= 1 << TargetTag
 	}
-	e, gen := &c.hot.Kernel[TargetIndex(rip)], c.jgen[0]
+	table, gen := &c.hot.Kernel, c.jgen[0]
 	if u.User {
-		e, gen = &c.hot.User[TargetIndex(rip)], c.jgen[1]
+		table, gen = &c.hot.User, c.jgen[1]
 	}
-	if e.RIP != rip || e.Gen != gen || e.Code != u.Entry {
+	i := TargetIndex(rip)
+	if e := &table[i]; e.RIP != rip || e.Gen != gen || e.Code != u.Entry {
+		if e.RIP != rip || e.Gen != gen { // what is still good there, perhaps of another address space, moves
+			table[i^1] = *e
+		}
 		e.RIP, e.Gen, e.Code = rip, gen, u.Entry
 		c.noteCode(c.rip)
 		if u.Phys2 != 0 {

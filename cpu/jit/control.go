@@ -42,10 +42,13 @@ func (b *builder) direct(target int64, cc int) {
 	b.load64(r14, field(layout.Page))
 	b.add(r14, int32(target))
 	miss := b.lookup()
+	found := b.here()
 	b.goTo()
 	for _, j := range miss {
 		b.land(j)
 	}
+	b.callTo(b.t.stubs.second[b.level()])
+	b.jccTo(ccAE, found)
 	b.untag()
 	b.jumpTo(b.t.stubs.rip)
 	if cc >= 0 {
@@ -53,9 +56,9 @@ func (b *builder) direct(target int64, cc int) {
 	}
 }
 
-// targets is the table of the unit's privilege, and where its generation is.
-func (b *builder) targets() (table, generation int32) {
-	if b.r.User {
+// targets is the table of a privilege, and where its generation is.
+func targets(user bool) (table, generation int32) {
+	if user {
 		return layout.User - bias, layout.Generation + 8
 	}
 	return layout.Kernel - bias, layout.Generation
@@ -85,9 +88,9 @@ func (b *builder) untag() {
 }
 
 // lookup finds the entry for the target in r14 and leaves its place in r15. It returns the jumps that are taken when
-// there is none. It destroys rAX.
+// it is not in its first place; the stub second looks further. It destroys rAX.
 func (b *builder) lookup() []int {
-	table, gen := b.targets()
+	table, gen := targets(b.r.User)
 	b.tag()
 	b.mov64(r15, r14)
 	b.shrImm64(r15, interp.TargetBits)
@@ -102,9 +105,17 @@ func (b *builder) lookup() []int {
 	return []int{rip, b.jcc(ccNE)}
 }
 
+// target is lookup for an instruction that the interpreter executes where there is no entry.
+func (b *builder) target() {
+	miss := b.lookup()
+	back := len(b.b)
+	b.slow()
+	b.colds = append(b.colds, cold{from: miss, kind: coldTarget, next: back})
+}
+
 // goTo continues at the target in r14, whose entry r15 points to.
 func (b *builder) goTo() {
-	table, _ := b.targets()
+	table, _ := targets(b.r.User)
 	b.untag()
 	b.aluImm(4, true, inReg(r14), -pageSize)
 	b.store64(field(layout.Page), r14)
@@ -153,7 +164,7 @@ func (b *builder) ret64(n *inst) {
 		b.alu64(7, r14, inReg(r15))
 		back = b.jcc(ccE)
 	}
-	b.slow(b.lookup()...)
+	b.target()
 	b.below(hRSP, -pop)
 	b.goTo()
 	if n.followed {
@@ -170,7 +181,7 @@ func (b *builder) indirect(n *inst) {
 	} else {
 		b.top(b.value(a.Reg, r14))
 	}
-	b.slow(b.lookup()...)
+	b.target()
 	if n.Op == x86.JMP {
 		b.goTo()
 		return

@@ -57,6 +57,9 @@ type stubs struct {
 	op        uintptr // leaves with SiteOp; the site is stored
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
 	vec3      uintptr // likewise for AVX
+	// called with a target in r14, and in r15 the place in the table where it is not: it looks in the other one. Carry is set when it is not
+	// there either. It destroys rAX. There is one for each privilege.
+	second [2]uintptr
 	// called with the addresses of the first byte in r14 and of the last in r15, and a slot in rAX: they fill the slot
 	// and turn r14 into the host's address. Carry is set when the TLB has no such page. They destroy r15. There is one for each privilege.
 	read, write [2]uintptr
@@ -142,9 +145,29 @@ func makeStubs(a *asm) (s stubs) {
 	s.vec1, s.vec3 = load(1), load(3)
 
 	for user := range 2 {
+		s.second[user] = makeSecond(a, user == 1)
 		s.read[user], s.write[user] = makeFill(a, layout.TLBRead, user == 1), makeFill(a, layout.TLBWrite, user == 1)
 	}
 	return s
+}
+
+// makeSecond assembles the stub that looks for a target in its second place.
+func makeSecond(a *asm, user bool) uintptr {
+	table, gen := targets(user)
+	start := a.here()
+	a.aluImm(6, false, inReg(r15), 1<<5)
+	a.alu64(7, r14, rm{mem: true, reg: rBP, index: r15, disp: table})
+	rip := a.jccShort(ccNE)
+	a.load64(rAX, rm{mem: true, reg: rBP, index: r15, disp: table + 8})
+	a.alu64(7, rAX, field(gen))
+	old := a.jccShort(ccNE)
+	a.byte(0xf8) // clc
+	a.ret()
+	a.landShort(rip)
+	a.landShort(old)
+	a.byte(0xf9) // stc
+	a.ret()
+	return start
 }
 
 // makeFill assembles a stub that fills a slot for loads or stores, as tag says, from the TLB. A slot of CPL 3 has 4 KiB: few programs

@@ -66,12 +66,13 @@ type cold struct {
 type coldKind uint8
 
 const (
-	coldOp    coldKind = iota // the interpreter executes the instruction
-	coldPage                  // the slot has another page: the coldOp before it follows if the TLB has not got this one
-	coldGroup                 // the slot does not serve a group: as for coldPage
-	coldLink                  // a direct jump that is not linked yet
-	coldPoll                  // something is pending at the start of the block
-	coldVec                   // vector registers are to be loaded at the start of the block
+	coldOp     coldKind = iota // the interpreter executes the instruction
+	coldPage                   // the slot has another page: the coldOp before it follows if the TLB has not got this one
+	coldTarget                 // a target is not in its first place: the coldOp before it follows if it is nowhere
+	coldGroup                  // the slot does not serve a group: as for coldPage
+	coldLink                   // a direct jump that is not linked yet
+	coldPoll                   // something is pending at the start of the block
+	coldVec                    // vector registers are to be loaded at the start of the block
 )
 
 // unit translates a block. It returns nil where it cannot; the code is valid until the next call.
@@ -353,6 +354,10 @@ func (b *builder) finish() {
 		switch c.kind {
 		case coldPage:
 			b.elsewhere(c, b.colds[i-1].at)
+		case coldTarget:
+			b.callTo(b.t.stubs.second[b.level()])
+			b.jccTo(ccB, b.colds[i-1].at)
+			b.jumpTo(b.base + uintptr(c.next))
 		case coldGroup:
 			for _, j := range b.fillGroup(c) {
 				b.aim(j, b.colds[i-1].at)
