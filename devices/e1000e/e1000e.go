@@ -112,7 +112,7 @@ func (d *Device) describe() {
 			d.goOn()
 		}
 	})
-	watched := devices.WatchRegion(f.Probe(), registers, strictRegion{d, region{d}})
+	watched := devices.WatchRegion(f.Probe(), registers, strictRegion{d, registers.Region(d)})
 	f.AddBAR(0, pci.BAR{Kind: pci.BARMem32, Size: registersSize, Region: watched})
 	f.AddBAR(1, pci.BAR{Kind: pci.BARMem32, Size: flashSize, Region: flash{}})
 	f.AddBAR(2, pci.BAR{Kind: pci.BARIO, Size: portsSize, Region: ports{d, watched}})

@@ -5,16 +5,6 @@ import (
 	"dfemu/devices/pci"
 )
 
-type region struct{ d *Device }
-
-// Read implements devices.Region.
-func (r region) Read(off uint64, size int) (uint64, error) { return registers.Read(r.d, off, size) }
-
-// Write implements devices.Region.
-func (r region) Write(off uint64, size int, v uint64) error {
-	return registers.Write(r.d, off, size, v)
-}
-
 // strictRegion reports accesses that the hardware does not promise an answer to.
 type strictRegion struct {
 	d *Device

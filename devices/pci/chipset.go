@@ -70,16 +70,6 @@ func (c *chipset) reset() {
 	}
 }
 
-// Read implements devices.Region.
-func (c *chipset) Read(off uint64, size int) (uint64, error) {
-	return chipsetRegisters.Read(c, off, size)
-}
-
-// Write implements devices.Region.
-func (c *chipset) Write(off uint64, size int, v uint64) error {
-	return chipsetRegisters.Write(c, off, size, v)
-}
-
 // ReadRegister implements devices.Registers.
 func (c *chipset) ReadRegister(r devices.Reg, _ uint64) uint64 {
 	c.mu.Lock()

@@ -179,6 +179,6 @@ func (l *LPC) placeRCBA() {
 	}
 	// A range of this size at a multiple of it is never refused.
 	l.unmap, _ = l.host.env.MMIO.Map(devices.Mapping{
-		Name: "lpc RCBA", Base: base, Size: rcbaSize, Priority: 1, Region: &l.chip,
+		Name: "lpc RCBA", Base: base, Size: rcbaSize, Priority: 1, Region: chipsetRegisters.Region(&l.chip),
 	})
 }
