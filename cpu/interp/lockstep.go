@@ -37,9 +37,11 @@ func (d *Divergence) Error() string {
 type dryRun struct {
 	// stopped: the instruction does what cannot be taken back, and was not executed.
 	stopped bool
-	pages   []dryPage
-	steps   map[*Unit][]dryStep
-	was     saved
+	// vague: an instruction asks for a flag that is undefined, so that both ways of going on are right.
+	vague bool
+	pages []dryPage
+	steps map[*Unit][]dryStep
+	was   saved
 }
 
 // dryStep is what matters of an instruction here.
@@ -186,6 +188,10 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 	for stop = range u.Insts {
 		n := &u.Insts[stop]
 		c.rip = (page + uint64(n.Start)) & c.ipMask
+		if uint64(steps[stop].flags.Tested)&undefined != 0 {
+			d.vague = true
+			return want, stop, undefined, stNext
+		}
 		if !steps[stop].repeatable {
 			return c.outcome(stNext), stop, undefined, stNext
 		}
@@ -230,12 +236,16 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 		c.acc.dry = &dryRun{}
 	}
 	d := c.acc.dry
-	d.stopped, d.pages = false, d.pages[:0]
+	d.stopped, d.vague, d.pages = false, false, d.pages[:0]
 	was := &d.was
 	c.save(was)
 	want, stop, undefined, wantSt := c.dry(u, d)
 	d.takeBack()
 	c.restore(was)
+	if d.vague {
+		st, _ := c.execute(t, u)
+		return st, nil
+	}
 	st, at := c.executeTo(t, u, stop)
 	switch {
 	case st == stBranch && c.hot.Kind == SiteRIP && c.rip == rip:
