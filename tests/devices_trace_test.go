@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dfemu/devices/network"
 	"dfemu/devices/pci"
@@ -64,6 +65,7 @@ func inOrder(t *testing.T, text string, patterns ...string) {
 
 // TestTraceText follows Linux as it initializes a virtio disk and reads from it.
 func TestTraceText(t *testing.T) {
+	begin := time.Now()
 	text := traced(t, "virtio-blk0:reg+cmd+irq+state", watch.Text)
 	const (
 		at   = `^ +\d+\.\d{6} virtio-blk0 +`
@@ -81,11 +83,11 @@ func TestTraceText(t *testing.T) {
 		at+`irq    MSI 1`,
 		at+`cmd    q0 tag \d+ OUT lba 40\+8`,
 		at+`done   q0 tag \d+ OUT lba 40\+8 -> OK \(0x0\)`)
-	last := -1.0
+	last, most := -1.0, time.Since(begin).Seconds()
 	for line := range strings.Lines(text) {
 		var now float64
-		if _, err := fmt.Sscanf(line, "%f", &now); err != nil || now < 0 || now > 120 {
-			t.Fatalf("no time in %q", line)
+		if _, err := fmt.Sscanf(line, "%f", &now); err != nil || now < 0 || now > most {
+			t.Fatalf("no time, or not one of the last %v s, in %q", most, line)
 		}
 		last = max(last, now)
 	}
@@ -252,7 +254,7 @@ echo AFTER
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), guestLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
 	defer cancel()
 	o, err := m.Run(ctx)
 	if err != nil || o.Cause != machine.Breach || !strings.Contains(o.Detail, "virtio-rng0: cap.length 3") {
@@ -265,7 +267,7 @@ echo AFTER
 		t.Errorf("the guest has not halted where it should:\n%s", text)
 	}
 	inOrder(t, report,
-		`^dfemu: halted at \d+\.\d+ s by virtio-rng0: cap\.length 3: must be 1, 2 or 4 \[virtio 1\.2, 4\.1\.4\.9\.2\]`,
+		`^dfemu: halted at \d+\.\d+ s by virtio-rng0: cap\.length 3: must be 1, 2 or 4 \[virtio 1\.2, 4\.1\.4\.9\]`,
 		`^cpu\d, which accessed the device at 0xffffffff[0-9a-f]+ pci_conf1_read\+0x`,
 		`^  RIP=ffffffff[0-9a-f]{8} pci_conf1_read\+0x`,
 		`RAX=[0-9a-f]{16}`, `CR3=[0-9a-f]+`,
