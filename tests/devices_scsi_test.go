@@ -8,67 +8,69 @@ import (
 	"dfemu/machine"
 )
 
+// scsiScript uses three disks. Linux names disks as it finds them, which is in any order: A, B and C are their names.
 const scsiScript = `
-waitfor test -b /dev/sdc
-check whole-disk same "$(sum /dev/sda)" $SUM
+lun() { ls /sys/class/scsi_device/*:$1/device/block; }
+waitfor eval 'A=$(lun 0:0:0); B=$(lun 0:0:1); C=$(lun 0:7:0); test -b "/dev/$A" -a -b "/dev/$B" -a -b "/dev/$C"'
+check whole-disk same "$(sum /dev/$A)" $SUM
 check hosts same "$(cat /sys/class/scsi_host/host*/proc_name | grep -c virtio_scsi)" 1
 check addresses same "$(ls /sys/class/scsi_device | cut -d: -f2- | sort | tr '\n' ' ')" "0:0:0 0:0:1 0:7:0 "
-check luns has "Lun list length = 16" sg_luns /dev/sda
-check inquiry has "Vendor identification: DFEMU" sg_inq /dev/sda
-check serial has "SERIAL-A" sg_vpd --page=sn /dev/sda
-check identification has "NAA|naa" sg_vpd --page=di /dev/sda
-check block-limits has "Maximum unmap LBA count: 4194304" sg_vpd --page=bl /dev/sda
-check provisioning has "Unmap command supported \(LBPU\): 1" sg_vpd --page=lbpv /dev/sda
-check pages has "Supported VPD pages" sg_vpd /dev/sda
-check capacity-10 has "Last LBA=32767" sg_readcap /dev/sda
-check capacity-16 has "Logical block provisioning: lbpme=1" sg_readcap --16 /dev/sda
-check big-blocks same "$(cat /sys/block/sdc/queue/logical_block_size)" 4096
-check ready sg_turs /dev/sda
-check opcodes has "Write same\(16\)" sg_opcodes /dev/sda
-check modes has "Caching" sg_modes /dev/sda
+check luns has "Lun list length = 16" sg_luns /dev/$A
+check inquiry has "Vendor identification: DFEMU" sg_inq /dev/$A
+check serial has "SERIAL-A" sg_vpd --page=sn /dev/$A
+check identification has "NAA|naa" sg_vpd --page=di /dev/$A
+check block-limits has "Maximum unmap LBA count: 4194304" sg_vpd --page=bl /dev/$A
+check provisioning has "Unmap command supported \(LBPU\): 1" sg_vpd --page=lbpv /dev/$A
+check pages has "Supported VPD pages" sg_vpd /dev/$A
+check capacity-10 has "Last LBA=32767" sg_readcap /dev/$A
+check capacity-16 has "Logical block provisioning: lbpme=1" sg_readcap --16 /dev/$A
+check big-blocks same "$(cat /sys/block/$C/queue/logical_block_size)" 4096
+check ready sg_turs /dev/$A
+check opcodes has "Write same\(16\)" sg_opcodes /dev/$A
+check modes has "Caching" sg_modes /dev/$A
 check write-cache same "$(cat /sys/class/scsi_disk/*:0:0:0/cache_type)" "write back"
 check cache-off eval "echo write through >/sys/class/scsi_disk/$(cd /sys/class/scsi_disk; echo *:0:0:0)/cache_type"
-check write-through verify /dev/sda 512k
+check write-through verify /dev/$A 512k
 check cache-on eval "echo write back >/sys/class/scsi_disk/$(cd /sys/class/scsi_disk; echo *:0:0:0)/cache_type"
-check verify verify /dev/sda 4M
-check verify-large verify /dev/sda 8M write 1M
-check verify-big-blocks verify /dev/sdc 1M
-check sg-verify sg_verify --lba=0 --count=64 /dev/sda
-check flush sg_sync /dev/sda
-check fill dd if=/dev/urandom of=/dev/sda bs=4096 count=16 seek=64 oflag=direct
-check unmap sg_unmap --lba=512 --num=64 --force /dev/sda
-check unmapped zeros /dev/sda 64 8
-check write-same sg_write_same --lba=576 --num=64 --xferlen=512 --in=/dev/zero /dev/sda
-check same-zero zeros /dev/sda 72 8
-check discard fio --name=t --filename=/dev/sda --rw=trim --bs=64k --size=1M --offset=8M --minimal
-check discarded zeros /dev/sda 2048 256
-check past-end fails sg_dd if=/dev/sda of=/dev/null bs=512 skip=40000 count=1
-check read-only has 1 cat /sys/block/sdb/ro
-check read-only-write fails dd if=/dev/zero of=/dev/sdb bs=4096 count=1 oflag=direct
-check lun-reset sg_reset --device /dev/sda
-check after-reset verify /dev/sda 512k
-check sense sg_requests /dev/sda
-check no-errors fails has "I/O error, dev sda|timing out|rejecting I/O to offline" dmesg
+check verify verify /dev/$A 4M
+check verify-large verify /dev/$A 8M write 1M
+check verify-big-blocks verify /dev/$C 1M
+check sg-verify sg_verify --lba=0 --count=64 /dev/$A
+check flush sg_sync /dev/$A
+check fill dd if=/dev/urandom of=/dev/$A bs=4096 count=16 seek=64 oflag=direct
+check unmap sg_unmap --lba=512 --num=64 --force /dev/$A
+check unmapped zeros /dev/$A 64 8
+check write-same sg_write_same --lba=576 --num=64 --xferlen=512 --in=/dev/zero /dev/$A
+check same-zero zeros /dev/$A 72 8
+check discard fio --name=t --filename=/dev/$A --rw=trim --bs=64k --size=1M --offset=8M --minimal
+check discarded zeros /dev/$A 2048 256
+check past-end fails sg_dd if=/dev/$A of=/dev/null bs=512 skip=40000 count=1
+check read-only has 1 cat /sys/block/$B/ro
+check read-only-write fails dd if=/dev/zero of=/dev/$B bs=4096 count=1 oflag=direct
+check lun-reset sg_reset --device /dev/$A
+check after-reset verify /dev/$A 512k
+check sense sg_requests /dev/$A
+check no-errors fails has "I/O error, dev $A|timing out|rejecting I/O to offline" dmesg
 
 ask plug
 check plugged waitfor test -b /dev/sdd
 check plugged-verify verify /dev/sdd 512k
 ask unplug
 check unplugged waitfor test ! -b /dev/sdd
-check others-work verify /dev/sda 512k
+check others-work verify /dev/$A 512k
 
 ask fault virtio-scsi0,op=read*,lba=4096,times=1,fail
-check medium-error fails dd if=/dev/sda of=/dev/null bs=512 skip=4096 count=1 iflag=direct
+check medium-error fails dd if=/dev/$A of=/dev/null bs=512 skip=4096 count=1 iflag=direct
 check medium-error-logged logged "Unrecovered read error"
-check read-again dd if=/dev/sda of=/dev/null bs=512 skip=4096 count=1 iflag=direct
+check read-again dd if=/dev/$A of=/dev/null bs=512 skip=4096 count=1 iflag=direct
 ask nofault
 # Linux never gives up on this host's commands: it waits.
 ask fault virtio-scsi0,op=read*,lba=8192,times=1,delay=300ms
-check delayed dd if=/dev/sda of=/dev/null bs=512 skip=8192 count=1 iflag=direct
+check delayed dd if=/dev/$A of=/dev/null bs=512 skip=8192 count=1 iflag=direct
 ask nofault
-check after-delay verify /dev/sda 512k
+check after-delay verify /dev/$A 512k
 check no-oops fails has "BUG:|Oops" dmesg
-echo "after: $(sum /dev/sda)"
+echo "after: $(sum /dev/$A)"
 `
 
 // TestDevicesSCSI has Linux use disks of the virtio SCSI host.
