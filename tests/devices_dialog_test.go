@@ -17,13 +17,13 @@ stty -echo 2>/dev/null
 ask() { echo "ASK $*"; while read -r reply; do [ "$reply" = done ] && return; done; }
 `
 
-// runAsking boots a guest whose script asks for things. The words go to act; "fault RULE" and "nofault" are answered
-// here.
+// runAsking boots a guest whose script asks for things. The words go to act; "fault RULE", "hit", which waits until a rule
+// has been applied since, and "nofault" are answered here.
 func (g *guest) runAsking(t *testing.T, act func(c *machine.Control, words []string) error) string {
 	t.Helper()
 	g.script = dialogPrelude + g.script
 	config, out := g.config(t)
-	config.Watch = &machine.Watch{Faults: new(watch.Faults)}
+	config.Watch = &machine.Watch{Faults: &watch.Faults{Event: func(_, _ string) { out.hit(1) }}}
 	in, reply := io.Pipe()
 	config.Serial[0].In = in
 	m, wait := startControlled(t, config, out)
@@ -33,7 +33,10 @@ func (g *guest) runAsking(t *testing.T, act func(c *machine.Control, words []str
 		var err error
 		switch {
 		case words[0] == "fault":
+			out.hit(0)
 			err = control.AddFault(strings.Join(words[1:], " "))
+		case words[0] == "hit":
+			out.waitHit()
 		case words[0] == "nofault":
 			control.Faults().Remove("")
 		case act != nil:
@@ -65,6 +68,23 @@ func (c *console) asks() (l [][]string) {
 		}
 	}
 	return l
+}
+
+// hit notes that a fault has been injected, or with 0 forgets those so far.
+func (c *console) hit(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hits = n
+	c.cond.Broadcast()
+}
+
+// waitHit waits for a fault, or the guest's end.
+func (c *console) waitHit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.hits == 0 && !c.done {
+		c.cond.Wait()
+	}
 }
 
 // waitAsk returns true when the guest has asked more than n times, and false when it has ended before.

@@ -129,7 +129,10 @@ type console struct {
 	mu   sync.Mutex
 	cond *sync.Cond
 	buf  bytes.Buffer
+	hits int // faults injected; see runAsking
 	done bool
+	// heard is called when something is printed. It may be nil.
+	heard func()
 }
 
 func newConsole() *console {
@@ -142,6 +145,9 @@ func (c *console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.cond.Broadcast()
+	if c.heard != nil {
+		c.heard()
+	}
 	return c.buf.Write(p)
 }
 
@@ -246,8 +252,11 @@ func (g *guest) run(t *testing.T) string {
 	return out.String()
 }
 
-// guestLimit ends a guest that hangs.
+// guestLimit ends a guest that hangs: one that has printed nothing for so long. How fast guests are does not matter, which
+// depends on the host.
 const guestLimit = 2 * time.Minute
+
+var errSilent = fmt.Errorf("nothing on the console for %v", guestLimit)
 
 // start boots a machine in the background. The returned function waits for its end, which must be that it powers
 // itself off.
@@ -265,7 +274,9 @@ func startControlled(t *testing.T, c machine.Config, out *console) (*machine.Mac
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), guestLimit)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	silence := time.AfterFunc(guestLimit, func() { cancel(errSilent) })
+	out.heard = func() { silence.Reset(guestLimit) }
 	type end struct {
 		o   machine.Outcome
 		err error
@@ -280,18 +291,22 @@ func startControlled(t *testing.T, c machine.Config, out *console) (*machine.Mac
 	wait := func() {
 		once.Do(func() {
 			e := <-ended
-			cancel()
-			if e.err != nil {
+			switch cause := context.Cause(ctx); {
+			case cause != nil:
+				t.Errorf("ended because of %v, want powered off", cause)
+			case e.err != nil:
 				t.Error(e.err)
-			} else if e.o.Cause != machine.PoweredOff {
+			case e.o.Cause != machine.PoweredOff:
 				t.Errorf("ended with %v %s, want powered off", e.o.Cause, e.o.Detail)
 			}
 			if err := m.Close(); err != nil {
 				t.Error(err)
 			}
+			silence.Stop()
+			cancel(nil)
 		})
 	}
-	t.Cleanup(func() { cancel(); wait() })
+	t.Cleanup(func() { cancel(nil); wait() })
 	return m, wait
 }
 

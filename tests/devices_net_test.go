@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"fmt"
+	"io"
 	"testing"
 
 	"dfemu/devices/network"
@@ -60,12 +62,15 @@ func TestDevicesNet(t *testing.T) {
 	g.run(t)
 }
 
-// pairScripts are the two ends of a wire: a server that ends when the client has told it to, and a client.
+// pairScripts are the two ends of a wire: a server that ends when it is told to, and a client.
 func pairScripts() (server, client string) {
+	// The client begins when the server answers: it has an address when it listens (at port 1451h). Who is silent is given up.
 	server = `
-ip link set eth0 up; ip addr add 10.9.0.1/24 dev eth0
 iperf3 -s -D >/tmp/iperf.log 2>&1
-check asked-to-end nc -l -p 7777
+check listens waitfor grep -i -h ':1451 .* 0A ' /proc/net/tcp /proc/net/tcp6
+ip link set eth0 up; ip addr add 10.9.0.1/24 dev eth0
+while sleep 20; do echo serving; done &
+check told-to-end read -r over
 `
 	client = `
 ip link set eth0 up; ip addr add 10.9.0.2/24 dev eth0
@@ -75,7 +80,6 @@ check big-ping ping -c 3 -W 5 -s 8000 10.9.0.1
 check iperf-up has "receiver" iperf3 -c 10.9.0.1 -t 2
 check iperf-down has "receiver" iperf3 -c 10.9.0.1 -t 2 -R
 check iperf-udp has "receiver" iperf3 -c 10.9.0.1 -t 1 -u -b 20M
-check end eval "echo over | nc -w 5 10.9.0.1 7777"
 `
 	return server, client
 }
@@ -88,14 +92,21 @@ func pair(t *testing.T, server, client network.Options, hubs *network.Hubs) {
 		{script: s, programs: []string{"ip", "iperf3"}, Config: machine.Config{Memory: 512 << 20, NICs: []network.Options{server}, Hubs: hubs}},
 		{script: c, programs: []string{"ip", "iperf3"}, Config: machine.Config{Memory: 512 << 20, NICs: []network.Options{client}, Hubs: hubs}},
 	}
+	in, over := io.Pipe()
+	defer in.Close()
+	guests[0].Serial[0].In = in
 	var waits []func()
 	var outs []*console
 	for _, g := range guests {
 		config, out := g.config(t)
 		waits, outs = append(waits, start(t, config, out)), append(outs, out)
 	}
+	waits[1]() // the client
+	if _, err := fmt.Fprintln(over, "over"); err != nil {
+		t.Error(err)
+	}
+	waits[0]()
 	for i, g := range guests {
-		waits[i]()
 		g.judge(t, outs[i].String())
 	}
 }
