@@ -1,5 +1,5 @@
 // Command vsockcat is what guests of the tests use virtio sockets with: it connects its standard input and output with
-// "connect CID PORT", or with the first that connects to "listen PORT".
+// "connect CID PORT", or with the first that connects to "listen PORT"; it says on standard error when it listens.
 package main
 
 import (
@@ -36,6 +36,10 @@ func run(args []string) error {
 	}
 	switch {
 	case len(n) == 2 && args[0] == "connect":
+		// Linux gives up after two seconds, in which a busy host need not have answered.
+		if err := unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &unix.Timeval{Sec: 60}); err != nil {
+			return fmt.Errorf("connect: time-out: %w", err)
+		}
 		if err := unix.Connect(fd, &unix.SockaddrVM{CID: n[0], Port: n[1]}); err != nil {
 			return fmt.Errorf("connect: %w", err)
 		}
@@ -46,6 +50,7 @@ func run(args []string) error {
 		if err := unix.Listen(fd, 1); err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
+		fmt.Fprintln(os.Stderr, "listens")
 		if fd, _, err = unix.Accept(fd); err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
