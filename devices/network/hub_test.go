@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,31 +202,66 @@ func TestHubStationsBounded(t *testing.T) {
 	}
 }
 
+// freePort is a port of the host that nobody uses at this moment.
+func freePort(t *testing.T, network string) string {
+	t.Helper()
+	if network == "udp" {
+		c, err := net.ListenPacket(network, "127.0.0.1:0")
+		if err != nil {
+			t.Skipf("the host does not let this test listen: %v", err)
+		}
+		defer c.Close()
+		return c.LocalAddr().String()
+	}
+	l, err := net.Listen(network, "127.0.0.1:0")
+	if err != nil {
+		t.Skipf("the host does not let this test listen: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// openTrunk opens two hubs that are joined by a socket. Somebody else may take a port between its choice and its use: others are
+// tried then.
+func openTrunk(t *testing.T, kind string, env Env) (devices.Network, devices.Network) {
+	t.Helper()
+	for {
+		var o, p Options
+		switch kind {
+		case "unix":
+			s := "unix:" + filepath.Join(t.TempDir(), "s")
+			o, p = Options{Kind: "hub", Listen: s}, Options{Kind: "hub", Dial: s}
+		case "tcp":
+			s := "tcp:" + freePort(t, "tcp")
+			o, p = Options{Kind: "hub", Listen: s}, Options{Kind: "hub", Dial: s}
+		case "udp":
+			a, b := freePort(t, "udp"), freePort(t, "udp")
+			o, p = Options{Kind: "hub", UDP: a, UDPPeer: b}, Options{Kind: "hub", UDP: b, UDPPeer: a}
+		}
+		one, err := Open(o, env)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := Open(p, env)
+		if err == nil {
+			return one, two
+		}
+		one.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestTrunks(t *testing.T) {
-	dir := t.TempDir()
 	for _, kind := range []string{"unix", "tcp", "udp"} {
 		t.Run(kind, func(t *testing.T) {
-			var one, two Options
-			switch kind {
-			case "unix":
-				s := "unix:" + filepath.Join(dir, "s")
-				one, two = Options{Kind: "hub", Listen: s}, Options{Kind: "hub", Dial: s}
-			case "tcp":
-				one, two = Options{Kind: "hub", Listen: "tcp:127.0.0.1:39471"}, Options{Kind: "hub", Dial: "tcp:127.0.0.1:39471"}
-			case "udp":
-				one = Options{Kind: "hub", UDP: "127.0.0.1:39472", UDPPeer: "127.0.0.1:39473"}
-				two = Options{Kind: "hub", UDP: "127.0.0.1:39473", UDPPeer: "127.0.0.1:39472"}
-			}
 			env := Env{Warn: func(err error) { t.Log(err) }}
-			n1, err := Open(one, env)
-			if err != nil {
-				t.Skipf("the host does not let this test listen: %v", err)
-			}
+			n1, n2 := openTrunk(t, kind, env)
 			a := newNIC(t, n1, devices.OffloadsAll)
-			n2, err := Open(two, env)
-			if err != nil {
-				t.Fatal(err)
-			}
 			b := newNIC(t, n2, devices.OffloadsAll)
 			// The listening side may learn of the connection a moment later.
 			b.send(ether(0xff, 2, 70))
