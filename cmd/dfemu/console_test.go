@@ -198,9 +198,10 @@ func talk(s *screen, slave *os.File) {
 	s.expect(" instructions, ")
 }
 
-// TestSignalWithoutTerminal stops a guest whose console is a pipe.
+// TestSignalWithoutTerminal stops a guest whose console is a pipe, and whose input is at its end: it waits for more.
 func TestSignalWithoutTerminal(t *testing.T) {
 	cmd := command(t, tiny.Echo())
+	cmd.Stdin = strings.NewReader("")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

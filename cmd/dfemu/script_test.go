@@ -79,6 +79,7 @@ func writeTiny(ts *testscript.TestScript, neg bool, args []string) {
 		"triple":    tiny.TripleFault,
 		"hang":      tiny.Hang,
 		"spin":      tiny.Spin,
+		"run":       tiny.Run,
 		"print":     func() []byte { return tiny.Print(arg + "\r\n") },
 		"printhang": func() []byte { return tiny.PrintHang(arg + "\r\n") },
 		"printfile": func() []byte { return tiny.Print(ts.ReadFile(arg)) },

@@ -99,6 +99,15 @@ func Hang() []byte { return image(program(), nil) }
 // Spin runs for ever.
 func Spin() []byte { return image([]byte{0xeb, 0xfe}, nil) }
 
+// Run counts to four million and leaves by port 0xf4 with 0.
+func Run() []byte {
+	return image(program([]byte{
+		0x66, 0xb9, 0x00, 0x09, 0x3d, 0x00, // mov ecx, 4000000
+		0x66, 0x49, // next: dec ecx
+		0x75, 0xfc, // jnz next
+	}, out8(exit, 0)), nil)
+}
+
 // Print prints a text to COM1 and switches itself off. The text is at most 32
 // KiB.
 func Print(text string) []byte {
