@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dfemu/bench"
 	"dfemu/images"
@@ -51,23 +52,29 @@ func newBench() *cobra.Command {
 		},
 		RunE: f.run,
 	}
+	fl := f.register(c, []int{1, 2}, "how long each workload is measured")
+	fl.StringVar(&f.kernel, "kernel", "", "kernel to boot (default Debian's cloud kernel, see tests/install-debian,\nor the built-in one)")
+	fl.StringVar(&f.extra, "append", "", "added to the kernel's command line")
+	fl.DurationVar(&f.idle, "idle", 10*time.Second, "how long an idle guest is watched")
+	fl.BoolVar(&f.native, "native", true, "measure the workloads on the host, too")
+	c.AddCommand(newBenchKernel(&f), newBenchDisk(), newBenchNet())
+	return c
+}
+
+// register declares the flags that all these commands have, with the default of --cpus and what --time is of.
+func (f *benchFlags) register(c *cobra.Command, cpus []int, timeUsage string) *pflag.FlagSet {
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringSliceVar(&f.accels, "accel", []string{"auto"}, "accelerators to measure: "+strings.Join(machine.Accelerators(), ", "))
 	fl.StringVar(&f.qemu, "qemu", "", "QEMU's executable; none leaves it out (default qemu-system-x86_64 if installed)")
-	fl.StringVar(&f.kernel, "kernel", "", "kernel to boot (default Debian's cloud kernel, see tests/install-debian,\nor the built-in one)")
-	fl.StringVar(&f.extra, "append", "", "added to the kernel's command line")
-	fl.IntSliceVar(&f.cpus, "cpus", []int{1, 2}, "numbers of CPUs to measure with")
+	fl.IntSliceVar(&f.cpus, "cpus", cpus, "numbers of CPUs to measure with")
 	fl.StringVar(&f.memory, "memory", "512M", "memory of the guest")
 	fl.IntVar(&f.rounds, "rounds", 3, "how often each is measured; medians are printed")
-	fl.DurationVar(&f.time, "time", time.Second, "how long each workload is measured")
-	fl.DurationVar(&f.idle, "idle", 10*time.Second, "how long an idle guest is watched")
+	fl.DurationVar(&f.time, "time", time.Second, timeUsage)
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "at most this long for one guest")
-	fl.BoolVar(&f.native, "native", true, "measure the workloads on the host, too")
 	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
 	completeAccel(c, "accel")
-	c.AddCommand(newBenchKernel(&f), newBenchDisk(), newBenchNet())
-	return c
+	return fl
 }
 
 // newBenchKernel is the command that measures this module's kernel beside Linux.
@@ -94,19 +101,9 @@ func newBenchKernel(f *benchFlags) *cobra.Command {
 			return f.run(c, nil)
 		},
 	}
-	fl := c.Flags()
-	fl.SortFlags = false
-	fl.StringSliceVar(&f.accels, "accel", []string{"auto"}, "accelerators to measure: "+strings.Join(machine.Accelerators(), ", "))
-	fl.StringVar(&f.qemu, "qemu", "", "QEMU's executable; none leaves it out (default qemu-system-x86_64 if installed)")
+	fl := f.register(c, []int{1, 2}, "how long each of Linux's workloads is measured")
 	fl.StringVar(&f.kernel, "kernel", "", "Linux kernel to boot, as of dfemu bench")
 	fl.BoolVar(&linux, "linux", true, "measure Linux, too")
-	fl.IntSliceVar(&f.cpus, "cpus", []int{1, 2}, "numbers of CPUs to measure with")
-	fl.StringVar(&f.memory, "memory", "512M", "memory of the guest")
-	fl.IntVar(&f.rounds, "rounds", 3, "how often each is measured; medians are printed")
-	fl.DurationVar(&f.time, "time", time.Second, "how long each of Linux's workloads is measured")
-	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "at most this long for one guest")
-	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
-	completeAccel(c, "accel")
 	return c
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dfemu/bench"
-	"dfemu/machine"
 )
 
 // newBenchDisk is the command that measures disks.
@@ -65,18 +64,8 @@ func (f *benchFlags) deviceCommand(use, short, long string, all []string, set fu
 			return f.run(c, nil)
 		},
 	}
-	fl := c.Flags()
-	fl.SortFlags = false
-	fl.StringSliceVar(&f.accels, "accel", []string{"auto"}, "accelerators to measure: "+strings.Join(machine.Accelerators(), ", "))
-	fl.StringVar(&f.qemu, "qemu", "", "QEMU's executable; none leaves it out (default qemu-system-x86_64 if installed)")
+	fl := f.register(c, []int{1}, "how long each load is measured")
 	fl.StringVar(&f.extra, "append", "", "added to the kernel's command line")
-	fl.IntSliceVar(&f.cpus, "cpus", []int{1}, "numbers of CPUs to measure with")
-	fl.StringVar(&f.memory, "memory", "512M", "memory of the guest")
-	fl.IntVar(&f.rounds, "rounds", 3, "how often each is measured; medians are printed")
-	fl.DurationVar(&f.time, "time", time.Second, "how long each load is measured")
-	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "at most this long for one guest")
-	fl.BoolVar(&f.json, "json", false, "print all values in JSON")
-	completeAccel(c, "accel")
 	return c
 }
 
