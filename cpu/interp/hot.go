@@ -156,11 +156,14 @@ type Hot struct {
 	VecOK     uint8
 	HostMXCSR uint32
 
-	Kernel  [1 << TargetBits]Target
-	User    [1 << TargetBits]Target
-	dropped bool   // the slots were emptied: units that rely on them are not resumed
-	entered uint64 // times translated code was entered
-	ops     uint64 // instructions executed for it
+	Kernel    [1 << TargetBits]Target
+	User      [1 << TargetBits]Target
+	dropped   bool   // the slots were emptied: units that rely on them are not resumed
+	from      uint32 // the exit that was taken last when something was pending
+	fromEpoch uint32
+	fromRIP   uint64
+	entered   uint64 // times translated code was entered
+	ops       uint64 // instructions executed for it
 }
 
 // A Slot is a page, of 4 KiB or 2 MiB, that CPL 0 to 2, or CPL 3, may access at present, whatever else the state of the processor:
@@ -232,7 +235,7 @@ func TargetIndex(rip uint64) uint64 { return (rip ^ rip>>TargetBits) & (1<<Targe
 // are executed often.
 func (c *CPU) hotFrom(b *block) status {
 	t := c.acc.translator
-	var from uint32
+	from := c.exitTo(c.rip)
 	epoch := c.acc.epoch.Load()
 	for {
 		var st status
@@ -265,12 +268,24 @@ func (c *CPU) hotFrom(b *block) status {
 			return st
 		}
 		if c.pending.Load() != 0 {
+			c.hot.from, c.hot.fromRIP, c.hot.fromEpoch = from, c.rip, epoch
 			return stEnd
 		}
 		if b = c.lookup(); b == nil {
 			return stFault
 		}
 	}
+}
+
+// exitTo returns the exit that was taken to rip before something was pending, or 0: some exits are never taken without, as
+// those behind STI.
+func (c *CPU) exitTo(rip uint64) (site uint32) {
+	h := &c.hot
+	if h.fromRIP == rip && h.fromEpoch == c.acc.epoch.Load() {
+		site = h.from
+	}
+	h.from = 0
+	return site
 }
 
 // interpretBlock executes one block by its handlers, with c.rip set for what follows.

@@ -245,8 +245,10 @@ func (c *CPU) service(p uint32) (exit cpu.Exit, leave bool) {
 func (c *CPU) nextInterrupt() (uint8, bool) {
 	if c.flags&x86.IF == 0 || c.s.IntrShadow {
 		if !c.s.IntrShadow {
-			c.held = true // it is looked at again when IF is set
+			// It is looked at again when IF is set. What comes after this look is told anew.
 			c.pending.And(^uint32(pendIntr))
+			_, c.held = c.apic.Pending()
+			c.held = c.held || c.apic.ExtINT()
 		}
 		return 0, false
 	}
