@@ -1,5 +1,7 @@
 package ddb
 
+import "dfemu/kernel/subr/digits"
+
 // command executes the words of a line and tells whether the thread goes on.
 func (d *Debugger) command() (leave bool) {
 	switch string(d.word(0)) {
@@ -140,8 +142,7 @@ func (d *Debugger) frame(pc uint64) {
 		d.Hex(pc - entry)
 		d.Str(" ")
 		d.Str(file)
-		d.Str(":")
-		d.Dec(uint64(line))
+		d.Num(":", uint64(line))
 	}
 	d.Line()
 }
@@ -276,11 +277,8 @@ func (d *Debugger) ps() {
 }
 
 func (d *Debugger) pad(v uint64, n int) {
-	digits := 1
-	for x := v; x >= 10; x /= 10 {
-		digits++
-	}
-	for ; digits < n; digits++ {
+	var b digits.Buffer
+	for range n - len(digits.Dec(&b, v)) {
 		d.Str(" ")
 	}
 	d.Dec(v)
@@ -377,28 +375,19 @@ func (d *Debugger) one(name string, v uint64) {
 func (d *Debugger) cpus() {
 	for n := range d.m.CPUs() {
 		c := d.m.CPU(n)
-		d.Str("cpu")
-		d.Dec(uint64(n))
-		d.Str(": APIC ")
-		d.Dec(c.LocalAPIC)
+		d.Num("cpu", uint64(n))
+		d.Num(": APIC ", c.LocalAPIC)
 		if c.Thread == 0 {
 			d.Str(" idle")
 		} else {
-			d.Str(" thread ")
-			d.Dec(uint64(c.Thread))
+			d.Num(" thread ", uint64(c.Thread))
 		}
-		d.Str(" switches ")
-		d.Dec(c.Switches)
-		d.Str(" preemptions ")
-		d.Dec(c.Preemptions)
-		d.Str(" irqs ")
-		d.Dec(c.IRQs)
-		d.Str(" syscalls ")
-		d.Dec(c.Syscalls)
-		d.Str(" traps ")
-		d.Dec(c.Traps)
-		d.Str(" callouts ")
-		d.Dec(c.Callouts)
+		d.Num(" switches ", c.Switches)
+		d.Num(" preemptions ", c.Preemptions)
+		d.Num(" irqs ", c.IRQs)
+		d.Num(" syscalls ", c.Syscalls)
+		d.Num(" traps ", c.Traps)
+		d.Num(" callouts ", c.Callouts)
 		d.Line()
 	}
 }
@@ -419,8 +408,7 @@ func (d *Debugger) tokens() {
 			d.Hex(k.Addr)
 			d.Str(" ")
 			d.Str(k.Name)
-			d.Str(" thread ")
-			d.Dec(uint64(t.ID))
+			d.Num(" thread ", uint64(t.ID))
 			d.Str(" ")
 			d.Bytes(t.Name)
 			if k.Shared {
@@ -431,8 +419,7 @@ func (d *Debugger) tokens() {
 			if !k.Held {
 				d.Str(" waiting")
 			}
-			d.Str(" collisions ")
-			d.Dec(k.Collisions)
+			d.Num(" collisions ", k.Collisions)
 			d.Line()
 		}
 	}
@@ -444,28 +431,20 @@ func (d *Debugger) tokens() {
 func (d *Debugger) ipiq() {
 	for n := range d.m.CPUs() {
 		c := d.m.CPU(n)
-		d.Str("cpu")
-		d.Dec(uint64(n))
-		d.Str(": sent ")
-		d.Dec(c.IPIsSent)
-		d.Str(" processed ")
-		d.Dec(c.IPIsProcessed)
-		d.Str(" interrupts ")
-		d.Dec(c.IPIInterrupts)
+		d.Num("cpu", uint64(n))
+		d.Num(": sent ", c.IPIsSent)
+		d.Num(" processed ", c.IPIsProcessed)
+		d.Num(" interrupts ", c.IPIInterrupts)
 		d.Line()
 		for to := range d.m.CPUs() {
 			w, r, x := d.m.Ring(n, to)
 			if w == 0 {
 				continue
 			}
-			d.Str("  to cpu")
-			d.Dec(uint64(to))
-			d.Str(": written ")
-			d.Dec(uint64(w))
-			d.Str(" taken ")
-			d.Dec(uint64(r))
-			d.Str(" executed ")
-			d.Dec(uint64(x))
+			d.Num("  to cpu", uint64(to))
+			d.Num(": written ", uint64(w))
+			d.Num(" taken ", uint64(r))
+			d.Num(" executed ", uint64(x))
 			d.Line()
 		}
 	}

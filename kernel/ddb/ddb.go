@@ -1,5 +1,7 @@
 package ddb
 
+import "dfemu/kernel/subr/digits"
+
 // Machine is what the debugger runs on. Its methods do not allocate.
 type Machine interface {
 	// Put and Get are the console; Get waits.
@@ -119,7 +121,7 @@ func (d *Debugger) Add(name string, f func(d *Debugger)) {
 	}
 }
 
-// Str, Dec, Hex and Line print.
+// Str, Dec, Num, Hex and Line print.
 func (d *Debugger) Str(s string) {
 	for i := 0; i < len(s); i++ {
 		d.m.Put(s[i])
@@ -140,27 +142,24 @@ func (d *Debugger) Bytes(b []byte) {
 func (d *Debugger) Hex(v uint64) { d.Str("0x"); d.digits(v, 1) }
 
 func (d *Debugger) digits(v uint64, n int) {
-	for shift := 60; shift >= 0; shift -= 4 {
-		if v>>shift != 0 || shift < 4*n {
-			d.m.Put("0123456789abcdef"[v>>shift&15])
-		}
+	var b digits.Buffer
+	for _, c := range digits.Hex(&b, v, n) {
+		d.m.Put(c)
 	}
 }
 
 // Dec prints a number.
 func (d *Debugger) Dec(v uint64) {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			break
-		}
+	var b digits.Buffer
+	for _, c := range digits.Dec(&b, v) {
+		d.m.Put(c)
 	}
-	for ; i < len(b); i++ {
-		d.m.Put(b[i])
-	}
+}
+
+// Num prints what a number is, and the number: " traps ", 12.
+func (d *Debugger) Num(label string, v uint64) {
+	d.Str(label)
+	d.Dec(v)
 }
 
 // Line ends a line.
@@ -241,8 +240,7 @@ func (d *Debugger) loop(why Why) {
 		d.Str("\nstopped by the panic\n")
 	}
 	if t, ok := d.thread(d.current); ok {
-		d.Str("thread ")
-		d.Dec(uint64(t.ID))
+		d.Num("thread ", uint64(t.ID))
 		d.Str(" ")
 		d.Bytes(t.Name)
 		d.Str(": ")

@@ -1,5 +1,7 @@
 package gdb
 
+import "dfemu/kernel/subr/digits"
+
 // Machine is what is debugged. Its methods do not allocate.
 type Machine interface {
 	// Put and Get are the serial line; Get waits.
@@ -297,22 +299,16 @@ func (s *Server) str(t string) {
 	}
 }
 
-const digits = "0123456789abcdef"
-
 // hex8 adds a byte as two digits.
-func (s *Server) hex8(b byte) {
-	s.byte(digits[b>>4])
-	s.byte(digits[b&15])
-}
+func (s *Server) hex8(b byte) { s.hexDigits(uint64(b), 2) }
 
 // hex adds a number without leading zeros.
-func (s *Server) hex(v uint64) {
-	shift := 60
-	for shift > 0 && v>>shift == 0 {
-		shift -= 4
-	}
-	for ; shift >= 0; shift -= 4 {
-		s.byte(digits[v>>shift&15])
+func (s *Server) hex(v uint64) { s.hexDigits(v, 1) }
+
+func (s *Server) hexDigits(v uint64, least int) {
+	var b digits.Buffer
+	for _, c := range digits.Hex(&b, v, least) {
+		s.byte(c)
 	}
 }
 
@@ -343,8 +339,10 @@ func (s *Server) transmit() {
 		sum += b
 	}
 	s.m.Put('#')
-	s.m.Put(digits[sum>>4])
-	s.m.Put(digits[sum&15])
+	var b digits.Buffer
+	for _, c := range digits.Hex(&b, uint64(sum), 2) {
+		s.m.Put(c)
+	}
 }
 
 func nibble(c byte) (byte, bool) {

@@ -9,68 +9,22 @@ import (
 	"testing"
 
 	"dfemu/kernel/kern"
+	"dfemu/kernel/kern/kerntest"
 )
-
-// space is configuration space or registers in memory. Bits that are not in mask cannot be
-// written; nil lets all be.
-type space struct {
-	mu   sync.Mutex
-	data []byte
-	mask []byte
-}
-
-func newSpace(n int) *space { return &space{data: make([]byte, n)} }
-
-func (s *space) Size() uint64 { return uint64(len(s.data)) }
-
-func (s *space) read(off uint64, n int) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var b [8]byte
-	copy(b[:n], s.data[off:])
-	return binary.LittleEndian.Uint64(b[:])
-}
-
-func (s *space) write(off uint64, n int, v uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], v)
-	for i := range n {
-		m := byte(0xff)
-		if s.mask != nil {
-			m = s.mask[int(off)+i]
-		}
-		s.data[int(off)+i] = s.data[int(off)+i]&^m | b[i]&m
-	}
-}
-
-func (s *space) Read8(o uint64) uint8       { return uint8(s.read(o, 1)) }
-func (s *space) Read16(o uint64) uint16     { return uint16(s.read(o, 2)) }
-func (s *space) Read32(o uint64) uint32     { return uint32(s.read(o, 4)) }
-func (s *space) Read64(o uint64) uint64     { return s.read(o, 8) }
-func (s *space) Write8(o uint64, v uint8)   { s.write(o, 1, uint64(v)) }
-func (s *space) Write16(o uint64, v uint16) { s.write(o, 2, uint64(v)) }
-func (s *space) Write32(o uint64, v uint32) { s.write(o, 4, uint64(v)) }
-func (s *space) Write64(o uint64, v uint64) { s.write(o, 8, v) }
-
-// put sets bytes whatever the mask is.
-func (s *space) put(off int, v uint32) { binary.LittleEndian.PutUint32(s.data[off:], v) }
 
 // function is a function's configuration space: read-only but for the command register and the BARs
 // given as sizes.
-func function(id, class uint32, sizes ...uint64) *space {
-	s := newSpace(4096)
-	s.mask = make([]byte, 4096)
-	s.put(regID, id)
-	s.put(regClass, class<<8|1)
-	s.mask[regCommand], s.mask[regCommand+1] = 0xff, 0xff
+func function(id, class uint32, sizes ...uint64) *kerntest.Space {
+	s := kerntest.Fixed(4096)
+	s.Put(regID, id)
+	s.Put(regClass, class<<8|1)
+	s.Mask[regCommand], s.Mask[regCommand+1] = 0xff, 0xff
 	for i, size := range sizes {
 		if size == 0 {
 			continue
 		}
 		m := -size
-		binary.LittleEndian.PutUint32(s.mask[regBAR+4*i:], uint32(m))
+		binary.LittleEndian.PutUint32(s.Mask[regBAR+4*i:], uint32(m))
 	}
 	return s
 }
@@ -78,43 +32,42 @@ func function(id, class uint32, sizes ...uint64) *space {
 const ecam = 0xb0000000
 
 // machine is a host whose bus 0 has a bridge to bus 1.
-func machine(t *testing.T) (*kern.Host, *kern.Kernel, map[Address]*space) {
+func machine(t *testing.T) (*kern.Host, *kern.Kernel, map[Address]*kerntest.Space) {
 	h := &kern.Host{Registers: map[uint64]kern.Registers{}}
-	all := map[Address]*space{}
-	none := newSpace(4096)
-	for i := range none.data {
-		none.data[i] = 0xff
+	all := map[Address]*kerntest.Space{}
+	none := kerntest.Fixed(4096)
+	for i := range none.Data {
+		none.Data[i] = 0xff
 	}
-	none.mask = make([]byte, 4096)
 	for bus := range 2 {
 		for df := range 256 {
 			h.Registers[ecam+uint64(bus)<<20+uint64(df)<<12] = none
 		}
 	}
-	add := func(a Address, s *space) {
+	add := func(a Address, s *kerntest.Space) {
 		all[a] = s
 		h.Registers[ecam+uint64(a.Bus)<<20|uint64(a.Slot)<<15|uint64(a.Func)<<12] = s
 	}
 	add(Address{0, 0, 0}, function(0x29c08086, 0x060000))
 	bridge := function(0x000c1b36, 0x060400)
-	bridge.data[regHeader] = headerBridge | multiFn
-	bridge.put(regBusses, 0x00010100)
+	bridge.Data[regHeader] = headerBridge | multiFn
+	bridge.Put(regBusses, 0x00010100)
 	add(Address{0, 3, 0}, bridge)
 	add(Address{0, 3, 2}, function(0x29228086, 0x010601))
 	nvme := function(0x00101b36, 0x010802, 0x4000, 0)
-	nvme.put(regBAR, 0xfe000004)
-	binary.LittleEndian.PutUint32(nvme.mask[regBAR+4:], 0xffffffff)
-	nvme.data[regStatus] = statusCaps
-	nvme.data[regCapPtr] = 0x40
-	nvme.put(0x40, 0x00030000|0x50<<8|CapMSIX) // four entries
-	nvme.put(0x44, 0x2000)
-	nvme.mask[0x43] = 0xc0
-	nvme.put(0x50, 0x0080<<16|CapMSI)
+	nvme.Put(regBAR, 0xfe000004)
+	binary.LittleEndian.PutUint32(nvme.Mask[regBAR+4:], 0xffffffff)
+	nvme.Data[regStatus] = statusCaps
+	nvme.Data[regCapPtr] = 0x40
+	nvme.Put(0x40, 0x00030000|0x50<<8|CapMSIX) // four entries
+	nvme.Put(0x44, 0x2000)
+	nvme.Mask[0x43] = 0xc0
+	nvme.Put(0x50, 0x0080<<16|CapMSI)
 	for i := 0x52; i < 0x60; i++ {
-		nvme.mask[i] = 0xff
+		nvme.Mask[i] = 0xff
 	}
 	add(Address{1, 0, 0}, nvme)
-	regs := newSpace(0x4000)
+	regs := kerntest.NewSpace(0x4000)
 	h.Registers[0xfe000000] = regs
 	return h, kern.New(h), all
 }
@@ -234,7 +187,7 @@ func TestMSIX(t *testing.T) {
 func TestMSI(t *testing.T) {
 	_, k, all := machine(t)
 	conf := all[Address{1, 0, 0}]
-	conf.data[regCapPtr] = 0x50 // no MSI-X any more
+	conf.Data[regCapPtr] = 0x50 // no MSI-X any more
 	d := NewDevice(k, Address{1, 0, 0}, conf)
 	ints, err := d.Interrupts(4)
 	if err != nil || len(ints) != 1 {
@@ -244,7 +197,7 @@ func TestMSI(t *testing.T) {
 		t.Errorf("MSI: %#x %#x %#x", conf.Read32(0x54), conf.Read16(0x5c), conf.Read16(0x52))
 	}
 	d.StopInterrupts()
-	conf.data[regCapPtr] = 0
+	conf.Data[regCapPtr] = 0
 	if _, err := d.Interrupts(1); err == nil {
 		t.Error("a function without MSI has interrupts")
 	}
@@ -254,7 +207,7 @@ func TestMSI(t *testing.T) {
 func TestCircle(t *testing.T) {
 	_, k, all := machine(t)
 	conf := all[Address{1, 0, 0}]
-	conf.data[0x51] = 0x40
+	conf.Data[0x51] = 0x40
 	d := NewDevice(k, Address{1, 0, 0}, conf)
 	if at := d.Capability(CapPCIe, 0); at != 0 {
 		t.Errorf("a capability at %#x that is not there", at)
@@ -268,7 +221,7 @@ func TestCircle(t *testing.T) {
 func TestBadTable(t *testing.T) {
 	_, k, all := machine(t)
 	conf := all[Address{1, 0, 0}]
-	conf.put(0x44, 0x3ff8)
+	conf.Put(0x44, 0x3ff8)
 	d := NewDevice(k, Address{1, 0, 0}, conf)
 	if _, err := d.Interrupts(1); err == nil {
 		t.Error("a table outside its BAR is used")
@@ -287,15 +240,15 @@ func TestPins(t *testing.T) {
 		t.Error("a machine without ICH9 is a Q35")
 	}
 	lpc := function(0x29188086, 0x060100)
-	lpc.put(regRCBA, 0xfed1c001)
+	lpc.Put(regRCBA, 0xfed1c001)
 	all[Address{0, 31, 0}] = lpc
 	h.Registers[ecam+31<<15] = lpc
-	chip := newSpace(rcbaSize)
-	for i := range chip.data {
-		chip.data[i] = 0xff
+	chip := kerntest.NewSpace(rcbaSize)
+	for i := range chip.Data {
+		chip.Data[i] = 0xff
 	}
-	binary.LittleEndian.PutUint16(chip.data[0x3140:], 0x3217) // INTA# of device 31 on PIRQH
-	binary.LittleEndian.PutUint16(chip.data[0x314c:], 0x3210)
+	binary.LittleEndian.PutUint16(chip.Data[0x3140:], 0x3217) // INTA# of device 31 on PIRQH
+	binary.LittleEndian.PutUint16(chip.Data[0x314c:], 0x3210)
 	h.Registers[0xfed1c000] = chip
 	route := b.Q35()
 	if route == nil {
@@ -316,8 +269,8 @@ func TestPins(t *testing.T) {
 	}
 
 	b.SetInterrupts(Interrupts{NoMSI: true, NoMSIX: true, Route: route})
-	all[Address{1, 0, 0}].data[regPin] = 2 // INTB#, on device 0 behind device 3: INTB# of the bridge
-	all[Address{0, 3, 2}].data[regPin] = 2 // INTB# of device 3
+	all[Address{1, 0, 0}].Data[regPin] = 2 // INTB#, on device 0 behind device 3: INTB# of the bridge
+	all[Address{0, 3, 2}].Data[regPin] = 2 // INTB# of device 3
 	if err := b.Scan(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,21 +4,22 @@ import (
 	"testing"
 
 	"dfemu/kernel/kern"
+	"dfemu/kernel/kern/kerntest"
 )
 
 // statusSpace is the PCI Express capability of a port: its slot status has bits that are cleared by writing ones, and late ones that are
 // set when the first are cleared.
 type statusSpace struct {
-	*space
+	*kerntest.Space
 	late uint16
 }
 
 func (s *statusSpace) Write16(off uint64, v uint16) {
 	if off != expSlotStatus {
-		s.space.Write16(off, v)
+		s.Space.Write16(off, v)
 		return
 	}
-	s.space.Write16(off, s.Read16(off)&^v|s.late)
+	s.Space.Write16(off, s.Read16(off)&^v|s.late)
 	s.late = 0
 }
 
@@ -38,8 +39,8 @@ func TestSlotInterrupt(t *testing.T) {
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
-			s := &statusSpace{space: newSpace(0x40), late: c.late}
-			s.space.Write16(expSlotStatus, c.status)
+			s := &statusSpace{Space: kerntest.NewSpace(0x40), late: c.late}
+			s.Space.Write16(expSlotStatus, c.status)
 			k := kern.New(&kern.Host{})
 			v := &slot{d: &Device{k: k, conf: s}, signals: k.NewSignals()}
 			v.interrupt(new(kern.Interrupt))

@@ -46,12 +46,9 @@ func showBus(d *ddb.Debugger, bus *pci.Bus) (update func()) {
 		}
 		for i := range *l {
 			e := &(*l)[i]
-			d.Str("pci ")
-			d.Dec(uint64(e.Device.Bus))
-			d.Str(":")
-			d.Dec(uint64(e.Device.Slot))
-			d.Str(".")
-			d.Dec(uint64(e.Device.Func))
+			d.Num("pci ", uint64(e.Device.Bus))
+			d.Num(":", uint64(e.Device.Slot))
+			d.Num(".", uint64(e.Device.Func))
 			d.Str(" ")
 			d.Hex(uint64(e.Device.Vendor))
 			d.Str(" ")
@@ -78,12 +75,9 @@ func showPorts(d *ddb.Debugger, ports ...*msgport.Port) {
 			prio, normal, transit := p.Depth()
 			d.Str("port ")
 			d.Str(p.Name)
-			d.Str(": priority ")
-			d.Dec(uint64(prio))
-			d.Str(" normal ")
-			d.Dec(uint64(normal))
-			d.Str(" on their way ")
-			d.Dec(uint64(transit))
+			d.Num(": priority ", uint64(prio))
+			d.Num(" normal ", uint64(normal))
+			d.Num(" on their way ", uint64(transit))
 			d.Line()
 		})
 	}

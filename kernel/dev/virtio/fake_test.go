@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"dfemu/kernel/bus/pci"
+	"dfemu/kernel/dev/disk/drivertest"
 	"dfemu/kernel/dev/dma"
 	"dfemu/kernel/kern"
+	"dfemu/kernel/kern/kerntest"
 )
 
 // Where the structures of a fake are in its BAR 0; the MSI-X table is BAR 1.
@@ -19,41 +21,6 @@ const (
 	fakeConfig = 0x2000
 	fakeSize   = 0x4000
 )
-
-// host is a machine whose interrupts are found by their messages.
-type host struct {
-	kern.Host
-	out  safeBuffer
-	mu   sync.Mutex
-	ints map[uint32]*kern.Interrupt
-}
-
-func (h *host) NewInterrupt(cpu int) (*kern.Interrupt, error) {
-	i, err := h.Host.NewInterrupt(cpu)
-	if err == nil {
-		h.mu.Lock()
-		h.ints[i.Data] = i
-		h.mu.Unlock()
-	}
-	return i, err
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 // fakeQueue is the device's side of a queue.
 type fakeQueue struct {
@@ -72,11 +39,11 @@ type chain struct {
 
 // fake is a virtio device. Its registers are at BAR 0.
 type fake struct {
-	h        *host
+	h        *drivertest.Host
 	k        *kern.Kernel
 	features uint64
 	config   []byte
-	table    *memory
+	table    *kerntest.Space
 	// notified is called in a goroutine of its own, one at a time, when the driver notifies a queue.
 	notified func(q int)
 	stuck    bool // it never finishes a reset
@@ -92,82 +59,39 @@ type fake struct {
 	serial    sync.Mutex
 }
 
-// memory is registers without effect.
-type memory struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (m *memory) Size() uint64 { return uint64(len(m.b)) }
-func (m *memory) get(off uint64, n int) (v uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var b [8]byte
-	copy(b[:n], m.b[off:])
-	return binary.LittleEndian.Uint64(b[:])
-}
-func (m *memory) set(off uint64, n int, v uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], v)
-	copy(m.b[off:], b[:n])
-}
-func (m *memory) Read8(o uint64) uint8       { return uint8(m.get(o, 1)) }
-func (m *memory) Read16(o uint64) uint16     { return uint16(m.get(o, 2)) }
-func (m *memory) Read32(o uint64) uint32     { return uint32(m.get(o, 4)) }
-func (m *memory) Read64(o uint64) uint64     { return m.get(o, 8) }
-func (m *memory) Write8(o uint64, v uint8)   { m.set(o, 1, uint64(v)) }
-func (m *memory) Write16(o uint64, v uint16) { m.set(o, 2, uint64(v)) }
-func (m *memory) Write32(o uint64, v uint32) { m.set(o, 4, uint64(v)) }
-func (m *memory) Write64(o uint64, v uint64) { m.set(o, 8, v) }
-
-// confSpace is configuration space whose BARs have sizes.
-type confSpace struct {
-	memory
-	sizes map[uint64]uint32
-}
-
-func (c *confSpace) Write32(o uint64, v uint32) {
-	if s, ok := c.sizes[o]; ok {
-		v &= -s
-	} else if o >= 0x10 && o < 0x28 {
-		return
-	}
-	c.set(o, 4, uint64(v))
-}
-
 // newFake makes a device of a type with queues of the sizes given.
 func newFake(t testing.TB, typ int, features uint64, config []byte, sizes ...int) (*fake, *pci.Device) {
 	t.Helper()
-	h := &host{ints: map[uint32]*kern.Interrupt{}}
-	h.Out = &h.out
-	f := &fake{h: h, features: features | featVersion1, config: config, vector: noVector, table: &memory{b: make([]byte, 0x1000)}, notified: func(int) {}}
+	h := drivertest.New()
+	f := &fake{h: h, k: h.K, features: features | featVersion1, config: config, vector: noVector, table: kerntest.NewSpace(0x1000), notified: func(int) {}}
 	for _, s := range sizes {
 		f.queues = append(f.queues, &fakeQueue{size: s, max: s, vector: noVector})
 	}
-	h.Registers = map[uint64]kern.Registers{fakeBAR: f, fakeTable: f.table}
-	f.k = kern.New(h)
-	c := &confSpace{memory{b: make([]byte, 4096)}, map[uint64]uint32{0x10: fakeSize, 0x14: 0x1000}}
-	c.set(0, 4, uint64(vendor)|uint64(modernBase+typ)<<16)
-	c.set(6, 2, 1<<4)
-	c.set(0x10, 4, fakeBAR)
-	c.set(0x14, 4, fakeTable)
-	c.set(0x34, 1, 0x40)
-	at := uint64(0x40)
+	h.Registers[fakeBAR], h.Registers[fakeTable] = f, f.table
+	c := kerntest.NewSpace(4096)
+	c.Mask = bytes.Repeat([]byte{0xff}, 4096)
+	c.Put(0, vendor|uint32(modernBase+typ)<<16)
+	c.Put(4, 1<<(16+4))
+	for at, size := range map[int]uint32{0x10: fakeSize, 0x14: 0x1000, 0x18: 0, 0x1c: 0, 0x20: 0, 0x24: 0} {
+		c.Allow(at, -size)
+	}
+	c.Put(0x10, fakeBAR)
+	c.Put(0x14, fakeTable)
+	c.Put(0x34, 0x40)
+	at := 0x40
 	add := func(typ int, off, size, extra uint32) {
-		c.set(at, 4, uint64(pci.CapVendor)|uint64(at+20)<<8|20<<16|uint64(typ)<<24)
-		c.set(at+8, 4, uint64(off))
-		c.set(at+12, 4, uint64(size))
-		c.set(at+16, 4, uint64(extra))
+		c.Put(at, pci.CapVendor|uint32(at+20)<<8|20<<16|uint32(typ)<<24)
+		c.Put(at+8, off)
+		c.Put(at+12, size)
+		c.Put(at+16, extra)
 		at += 20
 	}
 	add(capCommon, 0, cfgSize, 0)
 	add(capNotify, fakeNotify, 0x1000, 4)
 	add(capISR, 0x800, 1, 0)
 	add(capDevice, fakeConfig, uint32(len(config)), 0)
-	c.set(at, 4, pci.CapMSIX|uint64(len(sizes))<<16) // one more than there are queues
-	c.set(at+4, 4, 1)                                // in BAR 1
+	c.Put(at, pci.CapMSIX|uint32(len(sizes))<<16) // one more than there are queues
+	c.Put(at+4, 1)                                // in BAR 1
 	return f, pci.NewDevice(f.k, pci.Address{}, c)
 }
 
@@ -347,11 +271,5 @@ func (f *fake) interrupt(queue int) {
 	if v == noVector {
 		return
 	}
-	data := f.table.Read32(uint64(v)*16 + 8)
-	f.h.mu.Lock()
-	i := f.h.ints[data]
-	f.h.mu.Unlock()
-	if i != nil {
-		i.Raise(f.k)
-	}
+	f.h.RaiseMessage(f.table.Read32(uint64(v)*16 + 8))
 }

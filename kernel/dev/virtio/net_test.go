@@ -148,7 +148,7 @@ func receive(t testing.TB, n *testNIC) []byte {
 	case b := <-n.got:
 		return b
 	case <-time.After(5 * time.Second):
-		t.Fatalf("nothing is received; the log is\n%s", n.h.out.String())
+		t.Fatalf("nothing is received; the log is\n%s", n.h.Log())
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func eventually(t testing.TB, n *testNIC, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not %s; the log is\n%s", what, n.h.out.String())
+			t.Fatalf("not %s; the log is\n%s", what, n.h.Log())
 		}
 	}
 }
@@ -234,8 +234,8 @@ func TestNetLink(t *testing.T) {
 		n.interrupt(-1)
 		eventually(t, n, "changed", func() bool { return n.i.Link() == up })
 	}
-	if events.Load() != 2 || !strings.Contains(n.h.out.String(), "vtnet0: link state changed to DOWN") {
-		t.Errorf("%d events; the log is\n%s", events.Load(), n.h.out.String())
+	if events.Load() != 2 || !strings.Contains(n.h.Log(), "vtnet0: link state changed to DOWN") {
+		t.Errorf("%d events; the log is\n%s", events.Load(), n.h.Log())
 	}
 }
 
@@ -255,7 +255,7 @@ func TestNetFull(t *testing.T) {
 	if sent != netQueueSize {
 		t.Errorf("%d frames were sent before the queue was full, want %d", sent, netQueueSize)
 	}
-	eventually(t, n, "reset", func() bool { return strings.Contains(n.h.out.String(), "the device does not send: reset") })
+	eventually(t, n, "reset", func() bool { return strings.Contains(n.h.Log(), "the device does not send: reset") })
 	n.silent.Store(false)
 	eventually(t, n, "working again", func() bool { return n.i.Send(frame(100, 9)) == nil })
 	if got := receive(t, n); !bytes.Equal(got, frame(100, 9)) {
@@ -271,7 +271,7 @@ func TestNetFails(t *testing.T) {
 	n.fake.mu.Unlock()
 	n.interrupt(-1)
 	eventually(t, n, "reset", func() bool {
-		return strings.Contains(n.h.out.String(), "the device reports a failure: reset") && n.i.Link()
+		return strings.Contains(n.h.Log(), "the device reports a failure: reset") && n.i.Link()
 	})
 	n.fake.mu.Lock()
 	n.status |= statusNeedsReset
@@ -279,7 +279,7 @@ func TestNetFails(t *testing.T) {
 	n.fake.mu.Unlock()
 	n.interrupt(-1)
 	eventually(t, n, "given up", func() bool {
-		return strings.Contains(n.h.out.String(), "it stays out of use: it does not finish its reset")
+		return strings.Contains(n.h.Log(), "it stays out of use: it does not finish its reset")
 	})
 	eventually(t, n, "gone", func() bool { return len(n.set.List()) == 0 })
 	if err := n.i.Send(frame(1, 0)); !errors.Is(err, ifnet.ErrGone) {
@@ -319,7 +319,7 @@ func TestNetLies(t *testing.T) {
 				t.Errorf("% x", got)
 			}
 			eventually(t, n, "counted or told", func() bool {
-				return n.i.Stats.InErrors.Load() > 0 || strings.Contains(n.h.out.String(), "which it does not have")
+				return n.i.Stats.InErrors.Load() > 0 || strings.Contains(n.h.Log(), "which it does not have")
 			})
 		})
 	}
@@ -334,8 +334,8 @@ func TestNetNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Detach()
-	if !strings.Contains(f.h.out.String(), "one pair of queues is used: command 4.0: the device does not answer") || a.(*nic).using.Load() != 1 {
-		t.Errorf("the log is\n%s", f.h.out.String())
+	if !strings.Contains(f.h.Log(), "one pair of queues is used: command 4.0: the device does not answer") || a.(*nic).using.Load() != 1 {
+		t.Errorf("the log is\n%s", f.h.Log())
 	}
 }
 
@@ -388,10 +388,10 @@ func FuzzNetUsed(f *testing.F) {
 		n.status |= statusNeedsReset
 		n.fake.mu.Unlock()
 		n.interrupt(-1)
-		eventually(t, n, "reset", func() bool { return strings.Contains(n.h.out.String(), "reports a failure: reset") })
+		eventually(t, n, "reset", func() bool { return strings.Contains(n.h.Log(), "reports a failure: reset") })
 		for end := time.Now().Add(5 * time.Second); ; {
 			if time.Now().After(end) {
-				t.Fatalf("no frame comes back; the log is\n%s", n.h.out.String())
+				t.Fatalf("no frame comes back; the log is\n%s", n.h.Log())
 			}
 			if n.i.Send(frame(77, 1)) == nil {
 				if got := receive(t, n); bytes.Equal(got, frame(77, 1)) {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/kernel/kern/lwkt"
+	"dfemu/kernel/subr/digits"
 )
 
 // The console is the 16550 at COM1. The bottom layer writes it byte by byte; what comes in is put into a ring by
@@ -94,30 +95,19 @@ func print(s string) {
 }
 
 func printHex(v uint64) {
-	lockConsole()
-	shift := 60
-	for shift > 0 && v>>shift == 0 {
-		shift -= 4
-	}
-	for ; shift >= 0; shift -= 4 {
-		putByte("0123456789abcdef"[v>>shift&15])
-	}
-	unlockConsole()
+	var b digits.Buffer
+	printBytes(digits.Hex(&b, v, 1))
 }
 
 func printDec(v uint64) {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			break
-		}
-	}
+	var b digits.Buffer
+	printBytes(digits.Dec(&b, v))
+}
+
+func printBytes(b []byte) {
 	lockConsole()
-	for ; i < len(b); i++ {
-		putByte(b[i])
+	for _, c := range b {
+		putByte(c)
 	}
 	unlockConsole()
 }

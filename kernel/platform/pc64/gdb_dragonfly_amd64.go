@@ -5,6 +5,7 @@ import (
 
 	"dfemu/kernel/gdb"
 	"dfemu/kernel/kern/lwkt"
+	"dfemu/kernel/subr/digits"
 )
 
 // gdb is at COM2. While the machine runs its interrupt looks for a request to stop; while it stands still the server polls the port.
@@ -197,16 +198,8 @@ func (m GDBMachine) Describe(id int, b []byte) int {
 		n++
 	}
 	dec := func(v int) {
-		var d [20]byte
-		i := len(d)
-		for {
-			i--
-			d[i] = byte('0' + v%10)
-			if v /= 10; v == 0 {
-				break
-			}
-		}
-		n += copy(b[n:], d[i:])
+		var d digits.Buffer
+		n += copy(b[n:], digits.Dec(&d, uint64(v)))
 	}
 	add(" cpu")
 	dec(t.CPU)

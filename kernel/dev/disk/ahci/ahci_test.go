@@ -28,10 +28,7 @@ var quick = times{
 // bench is a driver with a controller.
 type bench struct {
 	*hba
-	h     *drivertest.Host
-	layer *disk.Layer
-	unit  pci.Attached
-	err   error
+	*drivertest.Bench
 }
 
 // attach makes a controller with two ports, has prepare put drives in, and attaches the driver.
@@ -40,39 +37,15 @@ func attach(t *testing.T, prepare func(a *hba)) *bench {
 	h := drivertest.New()
 	a := newHBA(h, 2)
 	prepare(a)
-	b := &bench{hba: a, h: h, layer: disk.New(h.K, nil)}
-	tm := quick
-	b.unit, b.err = Driver{Layer: b.layer, times: &tm}.Attach(h.Function(0x010601, 5, a), 0)
-	b.layer.Sync()
-	return b
+	return finish(h, a)
 }
 
-// detach ends the driver, which must give back all memory but the disk layer's buffers.
-func (b *bench) detach(t *testing.T) {
-	t.Helper()
-	if b.unit == nil {
-		return
-	}
-	b.unit.Detach()
-	b.layer.Sync()
-	if n := len(b.layer.Disks()); n != 0 {
-		t.Errorf("%d disks are left", n)
-	}
+func finish(h *drivertest.Host, a *hba) *bench {
+	return &bench{a, drivertest.Attach(h, h.Function(0x010601, 5, a), func(l *disk.Layer) pci.Driver {
+		tm := quick
+		return Driver{Layer: l, times: &tm}
+	})}
 }
-
-func (b *bench) node(t *testing.T, name string) *disk.Node {
-	t.Helper()
-	n := b.layer.Find(name)
-	if n == nil {
-		t.Fatalf("there is no %s:\n%s", name, b.h.Log())
-	}
-	return n
-}
-
-// target is a node that can be loaded.
-type target struct{ *disk.Node }
-
-func (t target) Sync() error { return t.Flush() }
 
 // TestLoad reads and writes in many threads, with and without queuing, with 48 and with 28 bits of address.
 func TestLoad(t *testing.T) {
@@ -86,17 +59,17 @@ func TestLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := attach(t, func(a *hba) { change(a, a.drive(0, 2048)) })
-			if b.err != nil {
-				t.Fatal(b.err)
+			if b.Err != nil {
+				t.Fatal(b.Err)
 			}
-			l := exercise.Start(target{b.node(t, "da0")}, exercise.Options{Blocks: 128, Workers: 8, Seed: 3, Start: func(f func()) { go f() }})
+			l := exercise.Start(drivertest.Target(b.Node(t, "da0")), exercise.Options{Blocks: 128, Workers: 8, Seed: 3, Start: func(f func()) { go f() }})
 			for l.Result().Reads < 300 && l.Result().Errors == 0 {
 				time.Sleep(time.Millisecond)
 			}
 			if r := l.Stop(); r.Errors != 0 || r.Wrong != 0 {
-				t.Errorf("%v\n%s", r, b.h.Log())
+				t.Errorf("%v\n%s", r, b.H.Log())
 			}
-			b.detach(t)
+			b.Detach(t)
 		})
 	}
 }
@@ -126,25 +99,25 @@ func TestErrorsUnderLoad(t *testing.T) {
 					return r
 				}
 			})
-			l := exercise.Start(target{b.node(t, "da0")}, exercise.Options{Blocks: 128, Workers: 8, Seed: 3, Start: func(f func()) { go f() }})
+			l := exercise.Start(drivertest.Target(b.Node(t, "da0")), exercise.Options{Blocks: 128, Workers: 8, Seed: 3, Start: func(f func()) { go f() }})
 			for start := time.Now(); l.Result().Writes < 600; time.Sleep(time.Millisecond) {
 				if time.Since(start) > drivertest.Patience {
-					t.Fatalf("%v\n%s", l.Result(), b.h.Log())
+					t.Fatalf("%v\n%s", l.Result(), b.H.Log())
 				}
 			}
 			r := l.Stop()
 			if r.Wrong != 0 || r.Errors == 0 || r.Errors > uint64(failed.Load()) || !errors.Is(r.Last, disk.ErrMedium) {
-				t.Errorf("%d commands failed for good: %v\n%s", failed.Load(), r, b.h.Log())
+				t.Errorf("%d commands failed for good: %v\n%s", failed.Load(), r, b.H.Log())
 			}
-			b.h.Await(t, "ahci0.0: command")
-			b.detach(t)
+			b.H.Await(t, "ahci0.0: command")
+			b.Detach(t)
 		})
 	}
 }
 
 // watched is a target that notes where requests fail.
 type watched struct {
-	target
+	exercise.Target
 	mu  sync.Mutex
 	bad map[int64]int
 }
@@ -159,12 +132,12 @@ func (w *watched) note(off int64, n int, err error) (int, error) {
 }
 
 func (w *watched) ReadAt(p []byte, off int64) (int, error) {
-	n, err := w.target.ReadAt(p, off)
+	n, err := w.Target.ReadAt(p, off)
 	return w.note(off, n, err)
 }
 
 func (w *watched) WriteAt(p []byte, off int64) (int, error) {
-	n, err := w.target.WriteAt(p, off)
+	n, err := w.Target.WriteAt(p, off)
 	return w.note(off, n, err)
 }
 
@@ -181,20 +154,20 @@ func TestNoLog(t *testing.T) {
 			return r
 		}
 	})
-	w := &watched{target: target{b.node(t, "da0")}, bad: map[int64]int{}}
+	w := &watched{Target: drivertest.Target(b.Node(t, "da0")), bad: map[int64]int{}}
 	l := exercise.Start(w, exercise.Options{Blocks: 64, Workers: 8, Seed: 3, Start: func(f func()) { go f() }})
 	for start := time.Now(); l.Result().Errors < 5 || l.Result().Writes < 300; time.Sleep(time.Millisecond) {
 		if time.Since(start) > drivertest.Patience {
-			t.Fatalf("%v\n%s", l.Result(), b.h.Log())
+			t.Fatalf("%v\n%s", l.Result(), b.H.Log())
 		}
 	}
 	if r := l.Stop(); r.Wrong != 0 || !errors.Is(r.Last, disk.ErrMedium) {
 		t.Error(r)
 	}
 	if len(w.bad) != 1 || w.bad[5*4096] == 0 {
-		t.Errorf("requests failed at %v, want %d alone\n%s", w.bad, 5*4096, b.h.Log())
+		t.Errorf("requests failed at %v, want %d alone\n%s", w.bad, 5*4096, b.H.Log())
 	}
-	b.detach(t)
+	b.Detach(t)
 }
 
 // TestShort has a command transfer less than was asked for: where the controller tells, that is an error.
@@ -209,7 +182,7 @@ func TestShort(t *testing.T) {
 			return r
 		}
 	})
-	n := b.node(t, "da0")
+	n := b.Node(t, "da0")
 	on.Store(true)
 	if _, err := n.ReadAt(make([]byte, 4096), 0); !errors.Is(err, disk.ErrIO) {
 		t.Errorf("a read of 4096 bytes that gets 3584: %v", err)
@@ -221,8 +194,8 @@ func TestShort(t *testing.T) {
 	if _, err := n.ReadAt(make([]byte, 4096), 0); err != nil {
 		t.Error(err)
 	}
-	b.h.Await(t, "da0: read of 4096 bytes at 0")
-	b.detach(t)
+	b.H.Await(t, "da0: read of 4096 bytes at 0")
+	b.Detach(t)
 }
 
 // TestBadDrives has a drive on port 0 that lies or does not answer: a message names it, and the drive beside it works.
@@ -262,18 +235,18 @@ func TestBadDrives(t *testing.T) {
 				c.change(a.drive(0, 64))
 				copy(a.drive(1, 64).data, "beside")
 			})
-			if b.err != nil {
-				t.Fatal(b.err)
+			if b.Err != nil {
+				t.Fatal(b.Err)
 			}
-			b.h.Await(t, c.want)
+			b.H.Await(t, c.want)
 			p := make([]byte, 6)
-			if _, err := b.node(t, "da0").ReadAt(p, 0); err != nil || string(p) != "beside" {
+			if _, err := b.Node(t, "da0").ReadAt(p, 0); err != nil || string(p) != "beside" {
 				t.Errorf("the drive beside it: %q, %v", p, err)
 			}
-			if n := len(b.layer.Disks()); n != 1 {
-				t.Errorf("%d disks, want that of port 1 alone:\n%s", n, b.h.Log())
+			if n := len(b.Layer.Disks()); n != 1 {
+				t.Errorf("%d disks, want that of port 1 alone:\n%s", n, b.H.Log())
 			}
-			b.detach(t)
+			b.Detach(t)
 		})
 	}
 }
@@ -290,7 +263,7 @@ func TestHugeDisk(t *testing.T) {
 			return r
 		}
 	})
-	n := b.node(t, "da0")
+	n := b.Node(t, "da0")
 	if n.Size != (1<<48-1)*512 {
 		t.Errorf("it has %d bytes", n.Size)
 	}
@@ -301,7 +274,7 @@ func TestHugeDisk(t *testing.T) {
 	if _, err := n.ReadAt(p, 0); err != nil {
 		t.Errorf("its first sector: %v", err)
 	}
-	b.detach(t)
+	b.Detach(t)
 }
 
 // TestBadController has controllers that are not usable.
@@ -316,10 +289,10 @@ func TestBadController(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := attach(t, c.change)
-			if b.err == nil || !strings.Contains(b.err.Error(), c.want) {
-				t.Errorf("%v, want %q", b.err, c.want)
+			if b.Err == nil || !strings.Contains(b.Err.Error(), c.want) {
+				t.Errorf("%v, want %q", b.Err, c.want)
 			}
-			if _, kept := b.h.Allocs(); kept != 0 {
+			if _, kept := b.H.Allocs(); kept != 0 {
 				t.Errorf("%d pieces of memory are kept", kept)
 			}
 		})
@@ -332,30 +305,27 @@ func TestNoMemory(t *testing.T) {
 		h := drivertest.New()
 		a := newHBA(h, 2)
 		a.drive(0, 64)
-		b := &bench{hba: a, h: h, layer: disk.New(h.K, nil)}
 		h.FailAlloc(n)
-		tm := quick
-		b.unit, b.err = Driver{Layer: b.layer, times: &tm}.Attach(h.Function(0x010601, 5, a), 0)
-		b.layer.Sync()
+		b := finish(h, a)
 		all, kept := h.Allocs()
 		if all < n {
-			b.detach(t)
+			b.Detach(t)
 			if n < 3 {
 				t.Errorf("only %d allocations were made to fail", n-1)
 			}
 			return
 		}
-		if b.err != nil {
-			if !errors.Is(b.err, drivertest.ErrMemory) || kept != 0 {
-				t.Errorf("allocation %d failed: %v, %d pieces of memory are kept", n, b.err, kept)
+		if b.Err != nil {
+			if !errors.Is(b.Err, drivertest.ErrMemory) || kept != 0 {
+				t.Errorf("allocation %d failed: %v, %d pieces of memory are kept", n, b.Err, kept)
 			}
 			continue
 		}
-		b.h.Await(t, "da0: partition table: "+drivertest.ErrMemory.Error()) // the layer's buffer
-		if _, err := b.node(t, "da0").ReadAt(make([]byte, 100), 0); err != nil {
+		b.H.Await(t, "da0: partition table: "+drivertest.ErrMemory.Error()) // the layer's buffer
+		if _, err := b.Node(t, "da0").ReadAt(make([]byte, 100), 0); err != nil {
 			t.Errorf("after a failed allocation: %v", err)
 		}
-		b.detach(t)
+		b.Detach(t)
 	}
 }
 
@@ -363,13 +333,13 @@ func TestNoMemory(t *testing.T) {
 func TestPlug(t *testing.T) {
 	b := attach(t, func(a *hba) { a.drive(1, 2048) })
 	for i := range 5 {
-		for start := time.Now(); b.layer.Find("da0") == nil; time.Sleep(time.Millisecond) {
+		for start := time.Now(); b.Layer.Find("da0") == nil; time.Sleep(time.Millisecond) {
 			if time.Since(start) > drivertest.Patience {
-				t.Fatalf("round %d: the drive does not come:\n%s", i, b.h.Log())
+				t.Fatalf("round %d: the drive does not come:\n%s", i, b.H.Log())
 			}
 		}
-		old := b.node(t, "da0")
-		l := exercise.Start(target{old}, exercise.Options{
+		old := b.Node(t, "da0")
+		l := exercise.Start(drivertest.Target(old), exercise.Options{
 			Blocks: 64, Workers: 4, Seed: uint64(i), Start: func(f func()) { go f() },
 			Gone: func(err error) bool { return errors.Is(err, disk.ErrGone) },
 		})
@@ -383,11 +353,11 @@ func TestPlug(t *testing.T) {
 		if _, err := old.ReadAt(make([]byte, 512), 0); !errors.Is(err, disk.ErrGone) {
 			t.Errorf("reading a drive that was taken out: %v", err)
 		}
-		for start := time.Now(); b.layer.Find("da0") != nil && time.Since(start) < drivertest.Patience; time.Sleep(time.Millisecond) {
+		for start := time.Now(); b.Layer.Find("da0") != nil && time.Since(start) < drivertest.Patience; time.Sleep(time.Millisecond) {
 		}
 		b.ports[1].plug(true)
 	}
-	b.detach(t)
+	b.Detach(t)
 }
 
 // TestControllerGone takes the controller away under load.
@@ -395,7 +365,7 @@ func TestControllerGone(t *testing.T) {
 	b := attach(t, func(a *hba) { a.drive(0, 2048); a.drive(1, 2048) })
 	var loads []*exercise.Load
 	for _, n := range []string{"da0", "da1"} {
-		loads = append(loads, exercise.Start(target{b.node(t, n)}, exercise.Options{
+		loads = append(loads, exercise.Start(drivertest.Target(b.Node(t, n)), exercise.Options{
 			Blocks: 64, Workers: 4, Start: func(f func()) { go f() }, Gone: func(err error) bool { return errors.Is(err, disk.ErrGone) },
 		}))
 	}
@@ -415,7 +385,7 @@ func TestControllerGone(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 	}
-	b.detach(t)
+	b.Detach(t)
 }
 
 func FuzzIdentify(f *testing.F) {
@@ -501,12 +471,12 @@ func TestTranslate(t *testing.T) {
 // TestStates follows a port through its states as its drive comes, fails and comes again.
 func TestStates(t *testing.T) {
 	b := attach(t, func(a *hba) { a.drive(0, 64) })
-	p := b.unit.(*controller).ports
+	p := b.Unit.(*controller).ports
 	state := func(i int, want State) {
 		t.Helper()
 		for start := time.Now(); State(p[i].state.Load()) != want; time.Sleep(time.Millisecond) {
 			if time.Since(start) > drivertest.Patience {
-				t.Fatalf("port %d is %v, want %v:\n%s", i, State(p[i].state.Load()), want, b.h.Log())
+				t.Fatalf("port %d is %v, want %v:\n%s", i, State(p[i].state.Load()), want, b.H.Log())
 			}
 		}
 	}
@@ -526,5 +496,5 @@ func TestStates(t *testing.T) {
 	state(0, NeedInit)
 	b.ports[0].plug(true)
 	state(0, Good)
-	b.detach(t)
+	b.Detach(t)
 }

@@ -3,7 +3,7 @@
 package drivertest
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"strings"
 	"sync"
@@ -12,6 +12,7 @@ import (
 
 	"dfemu/kernel/bus/pci"
 	"dfemu/kernel/kern"
+	"dfemu/kernel/kern/kerntest"
 )
 
 // Host is a kern.Host that a test looks into.
@@ -95,6 +96,21 @@ func (h *Host) Raise(n int) {
 	}
 }
 
+// RaiseMessage sends the interrupt of a message, if there is one.
+func (h *Host) RaiseMessage(data uint32) {
+	h.mu.Lock()
+	var found *kern.Interrupt
+	for _, i := range h.ints {
+		if i.Data == data {
+			found = i
+		}
+	}
+	h.mu.Unlock()
+	if found != nil {
+		found.Raise(h.K)
+	}
+}
+
 // FailAlloc makes the n-th allocation of memory from now on fail, the first being number 1.
 func (h *Host) FailAlloc(n int) {
 	h.mu.Lock()
@@ -148,82 +164,27 @@ func (h *Host) FreeDMA(d kern.DMA) {
 // Function is a PCI function with a class code, whose BAR number bar has the registers, and with a single
 // message as interrupt.
 func (h *Host) Function(class uint32, bar int, regs kern.Registers) *pci.Device {
-	const base, command, status, barAt, capPtr, msi = 0xfe000000, 4, 6, 0x10, 0x34, 0x50
+	const base, command, barAt, capPtr, msi = 0xfe000000, 4, 0x10, 0x34, 0x50
 	h.Host.Registers[base] = regs
-	c := &Config{}
-	c.put(0, 0x12345678)
-	c.put(8, class<<8)
-	c.put(barAt+4*bar, base)
-	c.put(command, 1<<(16+4)) // a list of capabilities
-	c.put(capPtr, msi)
-	c.put(msi, 5|1<<(16+7)) // 64-bit MSI
+	c := kerntest.NewSpace(4096)
+	c.Mask = bytes.Repeat([]byte{0xff}, 4096)
+	c.Put(0, 0x12345678)
+	c.Put(8, class<<8)
+	c.Put(barAt+4*bar, base)
+	c.Put(command, 1<<(16+4)) // a list of capabilities
+	c.Put(capPtr, msi)
+	c.Put(msi, 5|1<<(16+7)) // 64-bit MSI
 	size := uint32(regs.Size())
 	for size&(size-1) != 0 {
 		size += size & -size
 	}
-	binary.LittleEndian.PutUint32(c.fixed[barAt+4*bar:], size-1)
 	for _, at := range []int{0, 8, capPtr} {
-		binary.LittleEndian.PutUint32(c.fixed[at:], 0xffffffff)
+		c.Allow(at, 0)
 	}
-	binary.LittleEndian.PutUint16(c.fixed[status:], 0xffff)
+	c.Allow(command, 0xffff)
 	for i := range 6 {
-		if i != bar {
-			binary.LittleEndian.PutUint32(c.fixed[barAt+4*i:], 0xffffffff)
-		}
+		c.Allow(barAt+4*i, 0)
 	}
+	c.Allow(barAt+4*bar, -size)
 	return pci.NewDevice(h.K, pci.Address{Slot: 1}, c)
 }
-
-// Config is configuration space.
-type Config struct {
-	mu    sync.Mutex
-	b     [4096]byte
-	fixed [4096]byte // bits that cannot be written
-}
-
-func (c *Config) put(at int, v uint32) { binary.LittleEndian.PutUint32(c.b[at:], v) }
-
-// Size implements kern.Registers.
-func (c *Config) Size() uint64 { return uint64(len(c.b)) }
-
-func (c *Config) read(off uint64, n int) (v uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range n {
-		v |= uint64(c.b[off+uint64(i)]) << (8 * i)
-	}
-	return v
-}
-
-func (c *Config) write(off uint64, n int, v uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := range uint64(n) {
-		f := c.fixed[off+i]
-		c.b[off+i] = c.b[off+i]&f | byte(v>>(8*i))&^f
-	}
-}
-
-// Read8 and the others implement kern.Registers.
-func (c *Config) Read8(off uint64) uint8 { return uint8(c.read(off, 1)) }
-
-// Read16 implements kern.Registers.
-func (c *Config) Read16(off uint64) uint16 { return uint16(c.read(off, 2)) }
-
-// Read32 implements kern.Registers.
-func (c *Config) Read32(off uint64) uint32 { return uint32(c.read(off, 4)) }
-
-// Read64 implements kern.Registers.
-func (c *Config) Read64(off uint64) uint64 { return c.read(off, 8) }
-
-// Write8 implements kern.Registers.
-func (c *Config) Write8(off uint64, v uint8) { c.write(off, 1, uint64(v)) }
-
-// Write16 implements kern.Registers.
-func (c *Config) Write16(off uint64, v uint16) { c.write(off, 2, uint64(v)) }
-
-// Write32 implements kern.Registers.
-func (c *Config) Write32(off uint64, v uint32) { c.write(off, 4, uint64(v)) }
-
-// Write64 implements kern.Registers.
-func (c *Config) Write64(off uint64, v uint64) { c.write(off, 8, v) }

@@ -25,10 +25,7 @@ var quick = times{
 // bench is a driver with a controller.
 type bench struct {
 	*ctrl
-	h     *drivertest.Host
-	layer *disk.Layer
-	unit  pci.Attached
-	err   error
+	*drivertest.Bench
 }
 
 func attach(t *testing.T, prepare func(c *ctrl)) *bench {
@@ -41,55 +38,34 @@ func attach(t *testing.T, prepare func(c *ctrl)) *bench {
 
 func finish(h *drivertest.Host, c *ctrl) *bench {
 	c.cap &^= 0xff << 24 // it says nothing of how long it takes: quick counts
-	b := &bench{ctrl: c, h: h, layer: disk.New(h.K, nil)}
-	tm := quick
-	b.unit, b.err = Driver{Layer: b.layer, times: &tm}.Attach(h.Function(0x010802, 0, c), 0)
-	b.layer.Sync()
-	return b
+	return &bench{c, drivertest.Attach(h, h.Function(0x010802, 0, c), func(l *disk.Layer) pci.Driver {
+		tm := quick
+		return Driver{Layer: l, times: &tm}
+	})}
 }
 
 // detach ends the driver, which must have kept to the rules.
 func (b *bench) detach(t *testing.T) {
 	t.Helper()
-	if b.unit != nil {
-		b.unit.Detach()
-		b.layer.Sync()
-	}
-	if n := len(b.layer.Disks()); n != 0 {
-		t.Errorf("%d disks are left", n)
-	}
+	b.Detach(t)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, w := range b.wrong {
 		t.Error(w)
 	}
 	if t.Failed() {
-		t.Log(b.h.Log())
+		t.Log(b.H.Log())
 	}
 }
-
-func (b *bench) node(t *testing.T, name string) *disk.Node {
-	t.Helper()
-	n := b.layer.Find(name)
-	if n == nil {
-		t.Fatalf("there is no %s:\n%s", name, b.h.Log())
-	}
-	return n
-}
-
-// target is a node that can be loaded.
-type target struct{ *disk.Node }
-
-func (t target) Sync() error { return t.Flush() }
 
 func (b *bench) load(t *testing.T, name string, until func(exercise.Result) bool) *exercise.Load {
 	t.Helper()
-	l := exercise.Start(target{b.node(t, name)}, exercise.Options{
+	l := exercise.Start(drivertest.Target(b.Node(t, name)), exercise.Options{
 		Blocks: 128, Workers: 8, Seed: 3, Start: func(f func()) { go f() }, Gone: func(err error) bool { return errors.Is(err, disk.ErrGone) },
 	})
 	for start := time.Now(); !until(l.Result()); time.Sleep(time.Millisecond) {
 		if time.Since(start) > drivertest.Patience {
-			t.Fatalf("%v\n%s", l.Result(), b.h.Log())
+			t.Fatalf("%v\n%s", l.Result(), b.H.Log())
 		}
 	}
 	return l
@@ -111,15 +87,15 @@ func TestLoad(t *testing.T) {
 				n.space(1, 1<<20>>c.shift, c.shift)
 				n.space(5, 1<<20>>c.shift, c.shift)
 			})
-			if b.err != nil {
-				t.Fatal(b.err)
+			if b.Err != nil {
+				t.Fatal(b.Err)
 			}
-			b.h.Await(t, "mapping "+c.mode)
+			b.H.Await(t, "mapping "+c.mode)
 			big := make([]byte, 300<<10)
 			for i := range big {
 				big[i] = byte(i >> 7)
 			}
-			n := b.node(t, "nvme0ns5")
+			n := b.Node(t, "nvme0ns5")
 			if _, err := n.WriteAt(big, 4096); err != nil {
 				t.Error(err)
 			}
@@ -167,9 +143,9 @@ func TestErrorsUnderLoad(t *testing.T) {
 	if r.Wrong != 0 || r.Errors == 0 || r.Errors > uint64(failed.Load()) {
 		t.Errorf("%d commands failed for good: %v", failed.Load(), r)
 	}
-	b.h.Await(t, "is not answered: abort")
-	b.h.Await(t, ": reset")
-	b.h.Await(t, "which was not sent")
+	b.H.Await(t, "is not answered: abort")
+	b.H.Await(t, ": reset")
+	b.H.Await(t, "which was not sent")
 	b.detach(t)
 }
 
@@ -195,8 +171,8 @@ func TestResets(t *testing.T) {
 			if r := l.Wait(); r.Wrong != 0 || !r.Gone {
 				t.Error(r)
 			}
-			b.h.Await(t, "nvme0: ")
-			b.h.Await(t, "nvme0ns1: removed")
+			b.H.Await(t, "nvme0: ")
+			b.H.Await(t, "nvme0ns1: removed")
 			b.detach(t)
 		})
 	}
@@ -232,10 +208,10 @@ func TestBadControllers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := attach(t, func(n *ctrl) { n.space(1, 64, 9); c.change(n) })
-			if b.err == nil || !strings.Contains(b.err.Error(), c.want) {
-				t.Errorf("%v, want %q", b.err, c.want)
+			if b.Err == nil || !strings.Contains(b.Err.Error(), c.want) {
+				t.Errorf("%v, want %q", b.Err, c.want)
 			}
-			if _, kept := b.h.Allocs(); kept > 1 { // a page that the controller may still write
+			if _, kept := b.H.Allocs(); kept > 1 { // a page that the controller may still write
 				t.Errorf("%d pieces of memory are kept", kept)
 			}
 			b.detach(t)
@@ -263,14 +239,14 @@ func TestBadNamespaces(t *testing.T) {
 				c.change(n.space(1, 64, 9))
 				copy(n.space(2, 64, 9).data, "beside")
 			})
-			if b.err != nil {
-				t.Fatal(b.err)
+			if b.Err != nil {
+				t.Fatal(b.Err)
 			}
 			if c.want != "" {
-				b.h.Await(t, c.want)
+				b.H.Await(t, c.want)
 			}
 			p := make([]byte, 6)
-			if _, err := b.node(t, "nvme0ns2").ReadAt(p, 0); err != nil || string(p) != "beside" {
+			if _, err := b.Node(t, "nvme0ns2").ReadAt(p, 0); err != nil || string(p) != "beside" {
 				t.Errorf("the namespace beside it: %q, %v", p, err)
 			}
 			b.detach(t)
@@ -299,14 +275,14 @@ func TestNamespacesChange(t *testing.T) {
 				break
 			}
 			if time.Since(start) > drivertest.Patience {
-				t.Fatalf("change %d: nobody asks for events:\n%s", i, b.h.Log())
+				t.Fatalf("change %d: nobody asks for events:\n%s", i, b.H.Log())
 			}
 		}
 		b.mu.Lock()
 		c.change(b.ctrl)
 		b.mu.Unlock()
 		b.event()
-		b.h.Await(t, c.want)
+		b.H.Await(t, c.want)
 	}
 	b.detach(t)
 }
@@ -328,9 +304,9 @@ func TestNoMemory(t *testing.T) {
 			return
 		}
 		switch {
-		case b.err != nil:
-			if !errors.Is(b.err, drivertest.ErrMemory) || kept != 0 {
-				t.Errorf("allocation %d failed: %v, %d pieces of memory are kept", n, b.err, kept)
+		case b.Err != nil:
+			if !errors.Is(b.Err, drivertest.ErrMemory) || kept != 0 {
+				t.Errorf("allocation %d failed: %v, %d pieces of memory are kept", n, b.Err, kept)
 			}
 		default:
 			h.Await(t, drivertest.ErrMemory.Error())
@@ -348,7 +324,7 @@ func TestGoneDuringDetach(t *testing.T) {
 			return reply{}
 		}
 	})
-	b.unit.(*controller).timeout = drivertest.Patience
+	b.Unit.(*controller).timeout = drivertest.Patience
 	start := time.Now()
 	b.detach(t)
 	if took := time.Since(start); took > drivertest.Patience/2 {
@@ -430,7 +406,7 @@ func FuzzIdentify(f *testing.F) {
 				return r
 			}
 		})
-		for _, d := range b.layer.Disks() {
+		for _, d := range b.Layer.Disks() {
 			i := d.Info()
 			if i.Sectors == 0 || i.SectorSize < 512 || i.SectorSize > 4096 || i.MaxTransfer > maxTransfer || strings.ContainsFunc(i.Model+i.Serial, func(r rune) bool { return r < ' ' || r > '~' }) {
 				t.Fatalf("%+v", i)
