@@ -1,9 +1,11 @@
 package virtio
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +45,8 @@ const (
 	blkMaxTransfer = 1 << 20
 	blkTimeout     = 10 * time.Second
 	blkIrqTime     = 10 * time.Millisecond // until an interrupt that has been sent is handled
+	blkMaxTries    = 4                     // of a request that resets of the device have lost
+	blkMaxResets   = 5                     // in a row without an answer to any request
 )
 
 // Block is the driver of block devices.
@@ -66,6 +70,8 @@ type block struct {
 	queues  []*blkQueue
 	signals *kern.Signals
 	gone    atomic.Bool
+	alive   atomic.Bool  // the device has answered since its last reset
+	resets  int          // in a row without an answer; the helper thread's
 	watched atomic.Bool  // the helper thread looks every second
 	restart sync.RWMutex // held for writing while the device is reset
 	size    uint64       // of the disk, in sectors of 512 bytes
@@ -81,15 +87,17 @@ type blkQueue struct {
 	mem     kern.DMA
 	mu      sync.Mutex
 	slots   []uint16
-	waiting []*disk.Bio
+	waiting []*blkRequest
 }
 
 // blkRequest is what the device has.
 type blkRequest struct {
+	q     *blkQueue
 	bio   *disk.Bio
 	slot  uint16
-	since time.Duration
-	done  *kern.Event // for requests without a bio
+	tries int           // resets that have lost it
+	since time.Duration // when it was sent the last time
+	done  *kern.Event   // for requests without a bio
 	err   error
 }
 
@@ -106,6 +114,9 @@ func (drv Block) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 	}
 	if err := b.start(unit); err != nil {
 		v.stop()
+		for _, q := range b.queues {
+			v.k.FreeDMA(q.mem)
+		}
 		return nil, err
 	}
 	return b, nil
@@ -175,9 +186,15 @@ func (b *block) start(unit int) error {
 		v.k.Printf("%s: it does not tell its serial number: %v", v.name, err)
 	}
 	info.Serial = id
-	b.disk, err = b.layer.Create(info, b)
+	b.restart.Lock()
+	if err = disk.ErrTimeout; !b.gone.Load() {
+		b.disk, err = b.layer.Create(info, b)
+	}
 	if err != nil {
 		b.gone.Store(true)
+	}
+	b.restart.Unlock()
+	if err != nil {
 		b.signals.Raise(blkStop)
 		b.ended.Join()
 	}
@@ -190,8 +207,8 @@ func (b *block) identify() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r := &blkRequest{done: b.v.k.NewEvent()}
 	q := b.queues[0]
+	r := &blkRequest{q: q, done: b.v.k.NewEvent()}
 	q.mu.Lock()
 	ok := q.send(r, blkGetID, 0, buffer{mem.Phys, blkIDLen, true})
 	q.mu.Unlock()
@@ -224,10 +241,11 @@ func (b *block) Strategy(bio *disk.Bio) {
 		bio.Done(disk.ErrRange)
 		return
 	}
+	r := &blkRequest{q: q, bio: bio}
 	q.mu.Lock()
-	sent := len(q.waiting) == 0 && q.submit(bio)
+	sent := len(q.waiting) == 0 && q.submit(r)
 	if !sent {
-		q.waiting = append(q.waiting, bio)
+		q.waiting = append(q.waiting, r)
 	}
 	q.mu.Unlock()
 	if sent {
@@ -237,8 +255,8 @@ func (b *block) Strategy(bio *disk.Bio) {
 }
 
 // submit puts a request on the queue if there is room; the queue is locked.
-func (q *blkQueue) submit(bio *disk.Bio) bool {
-	r := &blkRequest{bio: bio, since: q.b.v.k.Now()}
+func (q *blkQueue) submit(r *blkRequest) bool {
+	bio := r.bio
 	sector := uint64(bio.Offset) / 512
 	data := buffer{bio.Mem.Phys, uint32(bio.Length), bio.Cmd == disk.Read}
 	switch bio.Cmd {
@@ -266,9 +284,7 @@ func (q *blkQueue) send(r *blkRequest, typ uint32, sector uint64, data ...buffer
 		return false
 	}
 	r.slot = q.slots[len(q.slots)-1]
-	if r.since == 0 {
-		r.since = q.b.v.k.Now()
-	}
+	r.since = q.b.v.k.Now()
 	off := int(r.slot) * blkSlot
 	h := q.mem.Bytes[off:][:blkSlot]
 	binary.LittleEndian.PutUint32(h, typ)
@@ -314,6 +330,9 @@ func (q *blkQueue) interrupt() int {
 	q.mu.Unlock()
 	if more {
 		q.q.kick()
+	}
+	if len(done) > 0 {
+		q.b.alive.Store(true)
 	}
 	for _, r := range done {
 		r.finish()
@@ -365,7 +384,7 @@ func (b *block) watch() {
 		} else if age := b.v.k.Now() - oldest; age > tick && b.lost() {
 			b.v.k.Printf("%s: an interrupt was lost", b.v.name)
 		} else if age > b.timeout {
-			b.revive("the device does not answer")
+			b.revive(fmt.Sprintf("a request is not answered for %v", age.Round(time.Millisecond)))
 		}
 	}
 }
@@ -405,44 +424,62 @@ func (b *block) oldest() (at time.Duration, busy bool) {
 	return at, busy
 }
 
-// revive resets the device; what it had fails.
+// revive resets the device. What it had is sent again, or fails when that was tried often enough; a device that answers nothing between
+// several resets is given up.
 func (b *block) revive(why string) {
 	b.v.k.Printf("%s: %s: reset", b.v.name, why)
+	if b.alive.Swap(false) {
+		b.resets = 0
+	}
 	b.restart.Lock()
 	for _, q := range b.queues {
 		q.mu.Lock()
 	}
-	lost, err := b.v.restart()
-	if err == nil {
+	tokens, err := b.v.restart()
+	if b.resets++; err == nil && b.resets >= blkMaxResets {
+		err = fmt.Errorf("%d resets have not helped", b.resets)
+	}
+	if err != nil {
+		b.v.k.Printf("%s: it stays out of use: %v", b.v.name, err)
+		b.gone.Store(true)
+		b.v.pci.SetMaster(false) // it may still have what it did not answer
+	} else {
 		b.v.ready()
 	}
+	var again, failed []*blkRequest
+	for _, t := range tokens {
+		r := t.(*blkRequest)
+		if r.tries++; err == nil && r.bio != nil && r.tries < blkMaxTries {
+			again = append(again, r)
+		} else {
+			failed = append(failed, r)
+		}
+	}
+	slices.SortFunc(again, func(x, y *blkRequest) int { return cmp.Compare(x.since, y.since) })
 	for _, q := range b.queues {
 		q.slots = q.slots[:0]
 		for i := range blkQueueSize {
 			q.slots = append(q.slots, uint16(i))
 		}
 		if err != nil {
-			for _, bio := range q.waiting {
-				lost = append(lost, &blkRequest{bio: bio})
-			}
+			failed = append(failed, q.waiting...)
 			q.waiting = nil
-		} else if q.refill() {
-			q.q.kick()
+		} else {
+			mine := slices.DeleteFunc(slices.Clone(again), func(r *blkRequest) bool { return r.q != q })
+			if q.waiting = append(mine, q.waiting...); q.refill() {
+				q.q.kick()
+			}
 		}
 		q.mu.Unlock()
 	}
-	if err != nil {
-		b.v.k.Printf("%s: it stays out of use: %v", b.v.name, err)
-		b.gone.Store(true)
-	}
+	d := b.disk
 	b.restart.Unlock()
-	for _, t := range lost {
-		r := t.(*blkRequest)
+	for _, r := range failed {
 		r.err = disk.ErrTimeout
 		r.finish()
 	}
-	if err != nil && b.disk != nil {
-		b.layer.Destroy(b.disk)
+	if err != nil && d != nil {
+		b.layer.Destroy(d)
 	}
 }
 
@@ -468,8 +505,9 @@ func (b *block) Detach() {
 		waiting := q.waiting
 		q.waiting = nil
 		q.mu.Unlock()
-		for _, bio := range waiting {
-			bio.Done(disk.ErrGone)
+		for _, r := range waiting {
+			r.err = disk.ErrGone
+			r.finish()
 		}
 	}
 	b.v.stop()
