@@ -20,6 +20,8 @@ type Host struct {
 	Out io.Writer
 	// Registers are found by MapRegisters at their physical addresses.
 	Registers map[uint64]Registers
+	// Room is what Available says, in bytes; 0 is plenty.
+	Room int64
 
 	start   time.Time
 	once    sync.Once
@@ -29,6 +31,7 @@ type Host struct {
 	memory  map[uint64][]byte
 	tokens  map[*Token]*holder
 	pins    map[uint32]*Interrupt
+	low     atomic.Uint32
 }
 
 func (h *Host) init() {
@@ -128,6 +131,34 @@ func (h *Host) AllocDMA(size, align int, limit uint64) (DMA, error) {
 	h.next += uint64(size)
 	h.memory[d.Phys] = d.Bytes
 	return d, nil
+}
+
+// Available implements Platform: it is Room.
+func (h *Host) Available() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.Room == 0 {
+		return 1 << 40
+	}
+	return h.Room
+}
+
+// SetRoom changes Room while the kernel runs.
+func (h *Host) SetRoom(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.Room = n
+}
+
+// WaitLowMemory implements Platform: it waits for LowMemory.
+func (h *Host) WaitLowMemory(timeout time.Duration) bool {
+	return h.low.Swap(0) != 0 || h.Wait(&h.low, 0, timeout) && h.low.Swap(0) != 0
+}
+
+// LowMemory has the kernel believe that little memory is left.
+func (h *Host) LowMemory() {
+	h.low.Store(1)
+	h.Wake(&h.low, 0)
 }
 
 // FreeDMA implements Platform.

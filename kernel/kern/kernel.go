@@ -13,6 +13,7 @@ type Kernel struct {
 	Platform
 	log  Log
 	pool TokenPool
+	mem  memory
 }
 
 // New returns the kernel on a platform.
@@ -57,7 +58,11 @@ func (t *Thread) Join() { t.done.Wait(-1) }
 // Recover, deferred, turns a panic into a message that names what failed.
 func (k *Kernel) Recover(what string) {
 	if r := recover(); r != nil {
-		k.Printf("%s: panic: %v\n%s", what, r, debug.Stack())
+		at := ""
+		if a, ok := r.(interface{ Addr() uintptr }); ok {
+			at = fmt.Sprintf(", address %#x", a.Addr())
+		}
+		k.Printf("%s: panic: %v%s\n%s", what, r, at, debug.Stack())
 	}
 }
 

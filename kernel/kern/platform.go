@@ -26,6 +26,10 @@ type Platform interface {
 	// AllocDMA returns zeroed, physically contiguous memory of at least size bytes, aligned
 	// to align, a power of two, that ends at or below limit (0: anywhere).
 	AllocDMA(size, align int, limit uint64) (DMA, error)
+	// Available is how many bytes can be had without touching what is kept for the kernel itself.
+	Available() int64
+	// WaitLowMemory returns when there is little left, or with false after a timeout, if that is not negative, or earlier. One thread waits.
+	WaitLowMemory(timeout time.Duration) bool
 	// FreeDMA gives the memory back.
 	FreeDMA(DMA)
 	// MapRegisters makes size bytes of a device's memory at a physical address accessible.
@@ -109,4 +113,7 @@ type ThreadAttr struct {
 	// Intr lets the thread preempt others of lower priority as soon as it becomes
 	// runnable.
 	Intr bool
+	// Expendable lets the platform end the thread when memory is out: where its own code touches new memory it has a panic, rather than one of the
+	// last pages, which are for those who cannot do without. It must not call what takes locks that a panic leaves taken, as drivers do.
+	Expendable bool
 }

@@ -25,7 +25,7 @@ func diskCommands(k *kern.Kernel, l *disk.Layer) []shell.Command {
 		{Name: "md5", Args: "[DEV [OFFSET LENGTH]]", Help: "checksum of a disk or a range of it, or of all disks", Run: func(w io.Writer, args []string) error {
 			return sumDisks(w, k, l, args)
 		}},
-		{Name: "hexdump", Args: "DEV [OFFSET [LENGTH]]", Help: "show bytes of a disk", Run: func(w io.Writer, args []string) error { return dump(w, l, args) }},
+		{Name: "hexdump", Args: "DEV [OFFSET [LENGTH]]", Help: "show bytes of a disk", Run: func(w io.Writer, args []string) error { return dump(w, k, l, args) }},
 		{Name: "writetest", Args: "DEV OFFSET LENGTH [SEED]", Help: "write a pattern, read it back, compare", Run: func(w io.Writer, args []string) error {
 			return writeTest(w, k, l, args)
 		}},
@@ -133,7 +133,10 @@ func sumDisks(w io.Writer, k *kern.Kernel, l *disk.Layer, args []string) error {
 	}
 	start := k.Now()
 	h := md5.New()
-	buf := make([]byte, 1<<20)
+	buf, err := k.Bytes(1 << 20)
+	if err != nil {
+		return err
+	}
 	for at := int64(0); at < size; {
 		b := buf[:min(int64(len(buf)), size-at)]
 		if _, err := n.ReadAt(b, off+at); err != nil {
@@ -147,7 +150,7 @@ func sumDisks(w io.Writer, k *kern.Kernel, l *disk.Layer, args []string) error {
 	return nil
 }
 
-func dump(w io.Writer, l *disk.Layer, args []string) error {
+func dump(w io.Writer, k *kern.Kernel, l *disk.Layer, args []string) error {
 	if len(args) == 0 {
 		return errors.New("which disk?")
 	}
@@ -166,7 +169,10 @@ func dump(w io.Writer, l *disk.Layer, args []string) error {
 			return err
 		}
 	}
-	b := make([]byte, min(size, 1<<16))
+	b, err := k.Bytes(int(min(size, 1<<16)))
+	if err != nil {
+		return err
+	}
 	if _, err := n.ReadAt(b, off); err != nil {
 		return err
 	}
@@ -218,7 +224,12 @@ func writeTest(w io.Writer, k *kern.Kernel, l *disk.Layer, args []string) error 
 			return err
 		}
 	}
-	buf, back := make([]byte, 256<<10), make([]byte, 256<<10)
+	const piece = 256 << 10
+	both, err := k.Bytes(2 * piece)
+	if err != nil {
+		return err
+	}
+	buf, back := both[:piece], both[piece:]
 	start := k.Now()
 	for at := int64(0); at < size; at += int64(len(buf)) {
 		b := buf[:min(int64(len(buf)), size-at)]

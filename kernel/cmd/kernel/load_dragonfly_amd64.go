@@ -26,6 +26,14 @@ type loads struct {
 	held map[string]*devfs.Handle
 }
 
+// Bounds of a load, and what its threads and blocks take of memory, in bytes.
+const (
+	maxWorkers = 256
+	maxBlocks  = 1 << 20
+	workerSize = 64 << 10
+	blockSize  = 64
+)
+
 // background is a load and the descriptor it uses.
 type background struct {
 	*exercise.Load
@@ -69,10 +77,13 @@ func (l *loads) run(w io.Writer, args []string) error {
 		numbers := [2]int{2, 64} // workers, blocks
 		for i, a := range args[3:min(len(args), 5)] {
 			n, err := strconv.Atoi(a)
-			if err != nil || n < 1 || n > 1<<20 {
-				return fmt.Errorf("%s: not a number", a)
+			if most := [2]int{maxWorkers, maxBlocks}[i]; err != nil || n < 1 || n > most {
+				return fmt.Errorf("%s: not a number up to %d", a, most)
 			}
 			numbers[i] = n
+		}
+		if err := l.k.Room(int64(numbers[0])*workerSize + int64(numbers[1])*blockSize); err != nil {
+			return err
 		}
 		h, err := l.m.Open(args[2])
 		if err != nil {
@@ -81,8 +92,10 @@ func (l *loads) run(w io.Writer, args []string) error {
 		l.n++
 		o := exercise.Options{
 			Workers: numbers[0], Blocks: max(numbers[1], numbers[0]), Seed: l.n,
-			Start: func(f func()) { l.k.Start(kern.ThreadAttr{Name: "load " + name, Priority: kern.Daemon}, f) },
-			Gone:  func(err error) bool { return errors.Is(err, devfs.ErrGone) || errors.Is(err, disk.ErrGone) },
+			Start: func(f func()) {
+				l.k.Start(kern.ThreadAttr{Name: "load " + name, Priority: kern.Daemon}, f)
+			},
+			Gone: func(err error) bool { return errors.Is(err, devfs.ErrGone) || errors.Is(err, disk.ErrGone) },
 		}
 		if size := h.Dev().Size; int64(o.Blocks)*exercise.BlockSize > size {
 			o.Blocks = max(int(size/exercise.BlockSize), o.Workers)

@@ -32,6 +32,7 @@ func main() {
 	k := kern.New(p)
 	o := options(os.Args[1:])
 	banner(k, p)
+	k.WatchMemory()
 	debug := debugger(o)
 	startGDB(k, o)
 	devices := devfs.New(k)
@@ -67,6 +68,7 @@ func main() {
 	sh.Add(deviceCommands(devices, dev)...)
 	sh.Add(netCommands(nets, stack)...)
 	sh.Add(loadCommands(k, dev)...)
+	sh.Add(memoryCommands(k)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())
 	if what, ok := o["dfly.selftest"]; ok {
 		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))

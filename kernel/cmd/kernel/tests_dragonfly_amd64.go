@@ -55,7 +55,11 @@ func testDisks(k *kern.Kernel, l *disk.Layer, m *devfs.Mount) error {
 					fail(err)
 					return
 				}
-				buf := make([]byte, chunk)
+				buf, err := k.Bytes(chunk)
+				if err != nil {
+					fail(err)
+					return
+				}
 				// The first 64 MiB have to do.
 				size := min(n.Size, 64<<20)
 				for at := int64(0); at < size; at += int64(chunk) {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/kernel/kern/lwkt"
+	"dfemu/kernel/vm"
 )
 
 // The kernel's own system calls, which its Go part makes by kcall.
@@ -13,7 +14,7 @@ const (
 	kernelWakeup    // (address, number)
 	kernelSplz      // see to what became pending in a critical section
 	kernelCPU       // number of the CPU
-	kernelThread    // (priority | interrupt<<8 | (CPU+1)<<16, name, its length)
+	kernelThread    // (priority | interrupt<<8 | expendable<<9 | (CPU+1)<<16, name, its length)
 	kernelAlloc     // (order, limit): physical address
 	kernelFree      // (physical address, order)
 	kernelMapDevice // (physical address, size)
@@ -74,17 +75,16 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		}
 		system.Thread(id).Name = name
 		c.SetClass(id, x.di>>8&1 != 0, false)
+		x.expendable = x.di>>9&1 != 0
 		c.SetPriority(id, int(x.di&31), 0)
 		if cpu := int(x.di>>16) - 1; cpu >= 0 && cpu < ncpu && cpu != c.ID() {
 			c.Migrate(cpu)
 		}
 	case kernelAlloc:
 		lockVM()
-		a := uint64(0)
-		if x.di <= 10 {
-			a = getPages(int(x.di), x.si)
-		}
+		a := allocDMA(int(min(x.di, vm.MaxOrder+1)), x.si)
 		unlockVM()
+		noteMemory(c)
 		if a == 0 {
 			fail(x, eNOMEM)
 			return
@@ -93,6 +93,7 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	case kernelFree:
 		lockVM()
 		pages.Put(int(x.di/pageSize), int(x.si))
+		dmaPages -= 1 << x.si
 		unlockVM()
 		x.ax = 0
 	case kernelMapDevice:

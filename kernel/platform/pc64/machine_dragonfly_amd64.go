@@ -140,7 +140,9 @@ func exception(p *percpu, x *context) {
 	case 14:
 		p.faults++
 		if x.errcode&1 == 0 || x.errcode&2 != 0 {
-			if fault(x.cr2, x.errcode) {
+			c := p.kcpu()
+			if !refused(x.cr2, c, x) && fault(x.cr2, x.errcode) {
+				noteMemory(c)
 				return
 			}
 		}

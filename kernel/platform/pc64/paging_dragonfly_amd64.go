@@ -179,6 +179,7 @@ func initPages() {
 			pages.Add(int(first), int(end))
 		}
 	}
+	water = vm.WaterFor(pages.Total())
 }
 
 // fault makes the page at an address be there if the address space says so. It returns
@@ -193,7 +194,7 @@ func fault(va, code uint64) bool {
 	va &^= pageSize - 1
 	e := entryFor(va, 1)
 	if e == 0 {
-		outOfMemory()
+		outOfMemory(va)
 	}
 	if v := load64(e); v&ptePresent != 0 {
 		// Another CPU was faster, or this one remembers an older entry.
@@ -220,7 +221,7 @@ func fault(va, code uint64) bool {
 		p := getPages(0, ramEnd)
 		if p == 0 {
 			if a <= va {
-				outOfMemory()
+				outOfMemory(va)
 			}
 			break
 		}
@@ -238,12 +239,6 @@ func pteFlags(p vm.Prot) uint64 {
 		flags |= pteNX
 	}
 	return flags
-}
-
-// outOfMemory ends the system: a page that was promised cannot be had.
-func outOfMemory() {
-	vmLock.Store(0)
-	die("out of memory")
 }
 
 // release frees the pages of a range, which the address space may keep.

@@ -205,16 +205,21 @@ func printThreads() {
 		print(" in call ")
 		printDec(uint64(x.asleep))
 		print(" ")
-		for _, b := range t.Name {
-			if b == 0 {
-				break
-			}
-			lockConsole()
-			putByte(b)
-			unlockConsole()
-		}
+		printName(t)
 		print("\n")
 		printFrame(x.rip)
+	}
+}
+
+// printName prints a thread's name.
+func printName(t *lwkt.Thread) {
+	for _, b := range t.Name {
+		if b == 0 {
+			return
+		}
+		lockConsole()
+		putByte(b)
+		unlockConsole()
 	}
 }
 

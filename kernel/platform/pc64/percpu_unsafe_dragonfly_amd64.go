@@ -87,6 +87,8 @@ type context struct {
 	eventBuf uint64
 	eventMax uint64
 	guards   int64 // see noPreempt
+
+	expendable, refused bool // see refused
 }
 
 const contextSize = 4096

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	rtdebug "runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ func (*Platform) StartThread(a kern.ThreadAttr, f func()) {
 	go func() {
 		// The goroutine ends locked, and its thread with it.
 		runtime.LockOSThread()
+		rtdebug.SetPanicOnFault(true) // also where memory is out; see refused
 		setThread(a)
 		f()
 	}()
@@ -66,6 +68,9 @@ func setThread(a kern.ThreadAttr) {
 	arg := uint64(a.Priority) & 31
 	if a.Intr {
 		arg |= 1 << 8
+	}
+	if a.Expendable {
+		arg |= 1 << 9
 	}
 	arg |= uint64(a.CPU) << 16
 	name := a.Name + "\x00"
@@ -112,7 +117,7 @@ func (*Platform) AllocDMA(size, align int, limit uint64) (kern.DMA, error) {
 	}
 	a, failed := kcall(kernelAlloc, uint64(order), limit, 0)
 	if failed {
-		return kern.DMA{}, fmt.Errorf("allocate DMA memory: no %d contiguous bytes below %#x", pageSize<<order, limit)
+		return kern.DMA{}, fmt.Errorf("%w: no %d contiguous bytes for devices below %#x", kern.ErrNoMemory, pageSize<<order, limit)
 	}
 	return kern.DMA{Phys: a, Bytes: view(directMap+a, size)}, nil
 }

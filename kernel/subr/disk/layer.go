@@ -48,6 +48,7 @@ type request struct {
 func New(k *kern.Kernel, pub Publisher) *Layer {
 	l := &Layer{k: k, pub: pub, units: map[string][]bool{}, port: msgport.NewSpin(k, "disk")}
 	l.pool.k = k
+	k.OnLowMemory(l.pool.drain)
 	k.Start(kern.ThreadAttr{Name: "disk", Priority: kern.Daemon}, l.run)
 	return l
 }

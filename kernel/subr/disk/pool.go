@@ -51,6 +51,19 @@ func (l *Layer) some(n int64) (kern.DMA, int64, error) {
 	}
 }
 
+// drain frees what is not in use.
+func (p *pool) drain() {
+	p.mu.Lock()
+	all := p.free
+	p.free = [9][]kern.DMA{}
+	p.mu.Unlock()
+	for _, s := range all {
+		for _, m := range s {
+			p.k.FreeDMA(m)
+		}
+	}
+}
+
 // Release gives a buffer back.
 func (l *Layer) Release(m kern.DMA) {
 	if len(m.Bytes) == 0 {
