@@ -131,3 +131,42 @@ func TestKernelHotPlugHasty(t *testing.T) {
 		})
 	}
 }
+
+// TestKernelLink takes the cable of a loaded drive away for a short time, again and again: its unit, its alias and open descriptors stay, and no request fails.
+// Then for longer: the drive is gone, and comes again.
+func TestKernelLink(t *testing.T) {
+	g := startKernel(t, machine.Config{Disks: []machine.Disk{{File: "mem:4M", If: "ahci", Serial: "CABLE"}, {File: "mem:4M", If: "ahci", Serial: "STAYS"}}})
+	link := func(up bool) {
+		t.Helper()
+		if err := g.ctl.SetLink("ahci0.0", up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.expect("diskload start stays da1 2 64", "!:")
+	g.expect("diskload start cable da0 4 64", "!:")
+	g.expect("hold h da0", "!:")
+	for i := range 6 {
+		g.settle(100 * time.Millisecond)
+		at := g.mark()
+		link(false)
+		g.settle(time.Duration(i) * 30 * time.Millisecond)
+		link(true)
+		g.await(at, "ahci0.0: the connection was lost, and is back after ")
+		if s := g.since(at); regexp.MustCompile(`removed|was connected|da0:`).MatchString(s) {
+			t.Errorf("it was said to have gone:\n%s", s)
+		}
+	}
+	g.expect("hold h", "held h, da0: read: <nil>, write: <nil>, flush: <nil>")
+	g.expect("diskload stop cable", "load cable: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong")
+	g.expect("ls serno", "serno/CABLE -> da0\n")
+	g.legal("a cable taken away for a short time")
+	g.expect("hold h da0", "!:")
+	link(false)
+	g.until("ls serno", "^(?s:[^C]|C[^A])*$")
+	g.expect("hold h", "held h, da0: read: the device is gone, write: the device is gone")
+	link(true)
+	g.until("ls serno", "serno/CABLE -> da0\n")
+	g.expect("writetest serno/CABLE 0 1M 1", writesWell)
+	g.expect("diskload stop stays", "load stays: [1-9].* 0 errors, 0 blocks wrong")
+	g.powerOff()
+}

@@ -23,6 +23,7 @@ var quick = times{
 	reset: 50 * time.Millisecond, stop: 50 * time.Millisecond, comReset: time.Millisecond, presence: 5 * time.Millisecond,
 	negotiation: 20 * time.Millisecond, busy: 50 * time.Millisecond, exec: 100 * time.Millisecond, command: 200 * time.Millisecond,
 	tick: 20 * time.Millisecond, irq: 2 * time.Millisecond, media: time.Second,
+	away: 50 * time.Millisecond,
 }
 
 // bench is a driver with a controller.

@@ -210,6 +210,12 @@ func (a *hba) Write32(off uint64, v uint32) {
 		p.sctl = v
 	case portSERR:
 		p.serr &^= v
+		if p.serr&(1<<26) == 0 {
+			p.is &^= intConnect
+		}
+		if p.serr&(1<<16) == 0 {
+			p.is &^= intPhy
+		}
 	case portSACT:
 		p.sact |= v
 	case portCI:

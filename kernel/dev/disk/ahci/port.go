@@ -352,8 +352,11 @@ func (p *port) softReset() error {
 func (p *port) handle(is uint32) {
 	if is&intChange != 0 {
 		p.write(portSERR, p.read(portSERR))
-		det := p.read(portSSTS) & 15
 		state := State(p.state.Load())
+		if state == Good && p.outage() {
+			return
+		}
+		det := p.read(portSSTS) & 15
 		if det != 3 {
 			time.Sleep(5 * time.Millisecond) // it may be coming up
 			det = p.read(portSSTS) & 15
@@ -366,10 +369,6 @@ func (p *port) handle(is uint32) {
 			p.vanish(disk.ErrGone)
 			p.setState(NeedInit)
 		default:
-			// A new device, or the same again: what the old one had is lost either way.
-			if state == Good && is&intPhy == 0 && is&intConnect == 0 {
-				break
-			}
 			p.c.k.Printf("%s: a device was connected", p.name)
 			p.vanish(disk.ErrGone)
 			p.probe()

@@ -121,7 +121,11 @@ func (p *port) recover(is uint32) {
 		reason = p.sense()
 	}
 	if hard || p.read(portTFD)&(tfdBusy|tfdDRQ) != 0 {
-		if err := p.reconnect(); err != nil {
+		err := p.reconnect()
+		if errors.Is(err, errNoDevice) && p.outage() {
+			return
+		}
+		if err != nil {
 			p.c.k.Printf("%s: %v: out of use", p.name, err)
 			p.vanish(disk.ErrGone)
 			p.setState(Failed)
@@ -229,22 +233,4 @@ func parseLog(b []byte) (slot int, why error, err error) {
 		return 0, nil, fmt.Errorf("the failed command was not queued")
 	}
 	return int(b[0] & 31), taskError(b[3]), nil
-}
-
-// reconnect resets the connection and sees that the same device is there.
-func (p *port) reconnect() error {
-	if err := p.hardReset(); err != nil {
-		return err
-	}
-	if err := p.softReset(); err != nil {
-		return err
-	}
-	was := p.id
-	if err := p.identify(); err != nil {
-		return err
-	}
-	if was.serial != p.id.serial || was.sectors != p.id.sectors {
-		return fmt.Errorf("another device is in its place, serial number %s", p.id.serial)
-	}
-	return nil
 }

@@ -141,10 +141,12 @@ type times struct {
 	tick        time.Duration // between looks at commands that are under way, at most
 	irq         time.Duration // until an interrupt that has been sent is handled
 	media       time.Duration // between looks for a medium
+	away        time.Duration // of a device that comes back as the same
 }
 
 var usualTimes = times{
 	reset: time.Second, stop: 500 * time.Millisecond, comReset: 2 * time.Millisecond, presence: 30 * time.Millisecond,
 	negotiation: 3 * time.Second, busy: 8 * time.Second, exec: 5 * time.Second, command: 10 * time.Second,
 	tick: time.Second, irq: 10 * time.Millisecond, media: 5 * time.Second,
+	away: 500 * time.Millisecond,
 }
