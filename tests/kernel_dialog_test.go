@@ -29,6 +29,9 @@ type kernelGuest struct {
 	complaints []string
 }
 
+// interrupts are the kernel's options that choose how devices interrupt.
+var interrupts = map[string]string{"messages": "", "pins": "hw.pci.msi.enable=0 hw.pci.msix.enable=0"}
+
 // kernelPrompt is what the kernel's shell prints when it is ready.
 const kernelPrompt = "dfly# "
 
@@ -193,6 +196,10 @@ func (g *kernelGuest) powerOff() {
 		g.t.Errorf("ended with %v %s, want powered off", o.Cause, o.Detail)
 	}
 	g.legal("all in all")
+	// A pin that a handler leaves asserted keeps the threads of its own CPU from running.
+	if strings.Contains(g.since(0), "interrupt storm") {
+		g.t.Error("an interrupt came without end")
+	}
 	if g.t.Failed() {
 		g.t.Logf("console:\n%s", g.out)
 	}

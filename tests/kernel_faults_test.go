@@ -136,11 +136,17 @@ var loadFaults = []string{
 	"CTL,op=READ,p=0.02,seed=9,delay=2ms", "CTL,op=WRITE,times=1,nth=100,hang", "CTL,op=READ,times=1,nth=100,drop", "CTL,op=WRITE,times=1,nth=200,drop",
 }
 
-// TestKernelFaultsUnderLoad disturbs disks on AHCI and NVMe while all of them are written and read, with checksums, by
-// several threads: no write that was acknowledged is lost.
+// TestKernelFaultsUnderLoad disturbs disks on AHCI, NVMe and virtio while all of them are written and read, with checksums, by
+// several threads: no write that was acknowledged is lost. Interrupts are messages, then pins.
 func TestKernelFaultsUnderLoad(t *testing.T) {
+	for name, how := range interrupts {
+		t.Run(name, func(t *testing.T) { faultsUnderLoad(t, how) })
+	}
+}
+
+func faultsUnderLoad(t *testing.T, interrupts string) {
 	g := startKernel(t, machine.Config{
-		Cmdline: "dfly.disktimeout=600ms",
+		Cmdline: "dfly.disktimeout=600ms " + interrupts,
 		Disks:   []machine.Disk{{File: "mem:4M", If: "ahci", Serial: "A"}, {File: "mem:4M", If: "nvme", Serial: "N"}, {File: "mem:4M", If: "virtio", Serial: "V"}},
 	})
 	for _, d := range []string{"da0", "nvme0ns1", "vbd0"} {

@@ -37,13 +37,19 @@ func (g *kernelGuest) until(command, pattern string) {
 }
 
 // TestKernelHotPlug has a disk go from port to port and from AHCI to NVMe while it is written and read. Its alias follows
-// it; descriptors of where it was say that the device is gone; new ones work; another disk is not disturbed.
+// it; descriptors of where it was say that the device is gone; new ones work; another disk is not disturbed. Interrupts are messages, then pins.
 func TestKernelHotPlug(t *testing.T) {
+	for name, how := range interrupts {
+		t.Run(name, func(t *testing.T) { hotPlug(t, how) })
+	}
+}
+
+func hotPlug(t *testing.T, interrupts string) {
 	file := filepath.Join(t.TempDir(), "hot")
 	if err := os.WriteFile(file, make([]byte, 4<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := startKernel(t, machine.Config{Disks: []machine.Disk{{File: "mem:4M", If: "ahci", Serial: "STAYS"}}})
+	g := startKernel(t, machine.Config{Cmdline: interrupts, Disks: []machine.Disk{{File: "mem:4M", If: "ahci", Serial: "STAYS"}}})
 	g.expect("diskload start stays da0 2 64", "!:")
 	written := ""
 	for i, step := range []struct {

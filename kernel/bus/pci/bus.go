@@ -128,6 +128,8 @@ func (b *Bus) scanBus(bus uint8, parent *Device, seen map[Address]bool, all *[]*
 			} else if u == nil {
 				d = NewDevice(b.k, a, conf)
 				d.bus, d.parent = b, parent
+				// Without a driver nobody would take its pin back, which others may share.
+				conf.Write16(regCommand, conf.Read16(regCommand)|cmdNoINTx)
 				seen[a] = true
 			} else {
 				continue // another function is in its place: first the old one goes

@@ -284,6 +284,11 @@ func TestPins(t *testing.T) {
 		return nil
 	}
 	nvme, ahci := find(Address{1, 0, 0}), find(Address{0, 3, 2})
+	for _, e := range b.List() {
+		if e.Device.conf.Read16(regCommand)&cmdNoINTx == 0 {
+			t.Errorf("%v: its pin is on before there is a driver that handles it", e.Device.Address)
+		}
+	}
 	hits := make(chan string, 10)
 	for name, d := range map[string]*Device{"nvme0": nvme, "ahci0": ahci} {
 		if n := d.MaxInterrupts(); n != 1 {

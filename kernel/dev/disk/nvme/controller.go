@@ -255,6 +255,19 @@ func (c *controller) attach() error {
 	return nil
 }
 
+// quiet keeps the controller from asserting its pin, which nobody takes back while the queues stand still: the pin's handler would be called without
+// end, before the thread that resets the controller. Messages come once for each completion.
+func (c *controller) quiet(on bool) {
+	if len(c.ints) == 0 || !c.ints[0].Shared() {
+		return
+	}
+	r := uint64(regINTMC)
+	if on {
+		r = regINTMS
+	}
+	c.regs.Write32(r, 1) // a pin is vector 0
+}
+
 // vector is the interrupt of a completion queue.
 func (c *controller) vector(q int) int {
 	if len(c.ints) == 1 {
@@ -319,6 +332,7 @@ func (c *controller) enable() error {
 	if err := c.waitReady(true); err != nil {
 		return fmt.Errorf("enable: %w", err)
 	}
+	c.quiet(false)
 	return nil
 }
 
@@ -437,17 +451,22 @@ func (c *controller) makeQueues() error {
 	default:
 		c.mode = "minimal"
 	}
+	// The handlers of interrupts, of which one may come for the admin queue, see them when they are complete.
+	var cqs []*cq
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cqs = cqs
+	}()
 	for i := range ncq {
 		q, err := c.newCQ(i+1, c.depth)
 		if err != nil {
 			return err
 		}
-		c.mu.Lock()
-		c.cqs = append(c.cqs, q)
-		c.mu.Unlock()
+		cqs = append(cqs, q)
 	}
 	for i := range nsq {
-		s, err := c.newSQ(i+1, c.depth, c.cqs[i%ncq])
+		s, err := c.newSQ(i+1, c.depth, cqs[i%ncq])
 		if err != nil {
 			return err
 		}
@@ -576,6 +595,9 @@ func (c *controller) fail() {
 	c.mu.Unlock()
 	for _, d := range disks {
 		c.layer.Destroy(d)
+	}
+	if c.regs.Read32(regCSTS) != allOnes {
+		c.quiet(true)
 	}
 	for _, q := range cqs {
 		q.stop()

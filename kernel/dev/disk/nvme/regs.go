@@ -4,6 +4,8 @@ package nvme
 const (
 	regCAP   = 0x00
 	regVS    = 0x08
+	regINTMS = 0x0c
+	regINTMC = 0x10
 	regCC    = 0x14
 	regCSTS  = 0x1c
 	regAQA   = 0x24

@@ -199,6 +199,7 @@ func (c *controller) reset(why string) {
 	for _, s := range append([]*sq{c.admin}, c.sqs...) {
 		s.hold()
 	}
+	c.quiet(true)
 	for _, q := range append([]*cq{c.acq}, c.cqs...) {
 		q.stop()
 	}
