@@ -120,6 +120,54 @@ func TestKernelDisks(t *testing.T) {
 	}
 }
 
+// TestKernelPC reads and loads disks of all kinds on a machine of 1996: configuration space is behind ports, and where pins lead is what firmware has noted.
+func TestKernelPC(t *testing.T) {
+	path, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip("QEMU is not installed")
+	}
+	kernel := kernelImage(t)
+	for name, how := range interrupts {
+		t.Run(name, func(t *testing.T) {
+			disks := kernelDisks(t)
+			args := []string{"-M", "pc", "-accel", "tcg", "-m", "256", "-smp", "2", "-kernel", kernel, "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "ahci,id=hba",
+				"-append", how + " dfly.run=md5;diskload+start+a+da0+4+64;diskload+start+n+nvme0ns1+4+64;diskload+start+v+vbd0+4+64;diskbench+vbd0+300;" +
+					"diskload+stop+a;diskload+stop+n;diskload+stop+v;pciconf dfly.poweroff"}
+			device := map[string]string{"ahci": "ide-hd,bus=hba.0", "nvme": "nvme", "virtio": "virtio-blk-pci"}
+			for _, d := range disks {
+				args = append(args, "-drive", "if=none,format=raw,id="+d.kind+",file="+d.file, "-device", device[d.kind]+",drive="+d.kind+",serial="+d.serial)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
+			defer cancel()
+			var out output
+			c := exec.CommandContext(ctx, path, args...)
+			c.Stdout, c.Stderr = &out, &out
+			if err := c.Run(); err != nil {
+				t.Errorf("QEMU: %v", err)
+			}
+			for _, d := range disks {
+				if want := fmt.Sprintf("%x serial %s", d.sum, d.serial); !strings.Contains(out.String(), want) {
+					t.Errorf("%s: the kernel has not read what is there: no %q", d.kind, want)
+				}
+			}
+			if n := strings.Count(out.String(), "0 errors, 0 blocks wrong"); n != 3 {
+				t.Errorf("%d of 3 loads ended well", n)
+			}
+			if n := strings.Count(out.String(), "interrupts: irq "); how != "" && n != 3 || how == "" && n != 0 {
+				t.Errorf("%d functions use their pins", n)
+			}
+			for _, p := range []string{"interrupt storm", "interrupt was lost", "not attached"} {
+				if strings.Contains(out.String(), p) {
+					t.Errorf("the kernel says %q", p)
+				}
+			}
+			if t.Failed() {
+				t.Logf("console:\n%s", out.Bytes())
+			}
+		})
+	}
+}
+
 // TestKernelDebugger stops at a breakpoint, steps, looks around and goes on.
 func TestKernelDebugger(t *testing.T) {
 	kernel := kernelImage(t)

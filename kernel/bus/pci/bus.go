@@ -42,9 +42,10 @@ type Bus struct {
 	nextBus uint8
 }
 
-// span is the configuration space of a range of buses.
+// span is the configuration space of a range of buses: in memory at base, or what conf returns.
 type span struct {
 	base        uint64
+	conf        func(Address) kern.Registers
 	first, last uint8
 }
 
@@ -61,12 +62,23 @@ func New(k *kern.Kernel, drivers ...Driver) *Bus {
 
 // AddSpan says where configuration space of the buses from first to last is.
 func (b *Bus) AddSpan(base uint64, first, last uint8) {
-	b.spans = append(b.spans, span{base, first, last})
+	b.spans = append(b.spans, span{base: base, first: first, last: last})
 }
+
+// AddConfig says how configuration space of all buses is reached that is not in memory.
+func (b *Bus) AddConfig(conf func(Address) kern.Registers) {
+	b.spans = append(b.spans, span{conf: conf, last: 255})
+}
+
+// Empty tells whether nobody has said where configuration space is.
+func (b *Bus) Empty() bool { return len(b.spans) == 0 }
 
 // config returns a function's configuration space.
 func (b *Bus) config(a Address) (kern.Registers, error) {
 	for _, s := range b.spans {
+		if s.conf != nil {
+			return s.conf(a), nil
+		}
 		if a.Bus >= s.first && a.Bus <= s.last {
 			off := uint64(a.Bus-s.first)<<20 | uint64(a.Slot)<<15 | uint64(a.Func)<<12
 			return b.k.MapRegisters(s.base+off, 4096)

@@ -76,7 +76,7 @@ type BAR struct {
 	Prefetch   bool
 }
 
-// NewDevice returns a function with the given configuration space of 4096 bytes, as it is.
+// NewDevice returns a function with the given configuration space of 256 or 4096 bytes, as it is.
 // Tests of drivers use it with registers of their own.
 func NewDevice(k *kern.Kernel, a Address, conf kern.Registers) *Device {
 	d := &Device{Address: a, k: k, conf: conf}

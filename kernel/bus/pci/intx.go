@@ -10,8 +10,9 @@ import (
 
 // Interrupt pin in the configuration header (PCI Local Bus 3.0, section 6.2.4): 1 is INTA#, 0 none.
 const (
-	regPin = 0x3d
-	pins   = 4
+	regLine = 0x3c
+	regPin  = 0x3d
+	pins    = 4
 )
 
 // Router tells which global system interrupt pin (0 for INTA#) of a device on the root bus leads to.
@@ -22,6 +23,9 @@ type Interrupts struct {
 	NoMSI, NoMSIX bool
 	// Route says where the pins of bus 0 lead; nil: nobody knows.
 	Route Router
+	// Line, if not nil, is asked where there is no Route: which global system interrupt the interrupt of an old controller is that firmware has noted in a
+	// function's Interrupt Line register. It is false for one that is not wired as pins are, and so cannot be theirs.
+	Line func(irq uint8) (gsi uint32, ok bool)
 }
 
 // SetInterrupts is called before the first Scan.
@@ -58,6 +62,12 @@ func (d *Device) pin() (gsi uint32, err error) {
 	switch {
 	case p == 0 || p > pins:
 		return 0, errors.New("it has no interrupt pin")
+	case d.bus != nil && d.bus.ints.Route == nil && d.bus.ints.Line != nil:
+		irq := d.conf.Read8(regLine)
+		if gsi, ok := d.bus.ints.Line(irq); ok {
+			return gsi, nil
+		}
+		return 0, fmt.Errorf("where its interrupt pin leads is not known: firmware says interrupt line %d", irq)
 	case d.bus == nil || d.bus.ints.Route == nil:
 		return 0, errors.New("where its interrupt pin leads is not known")
 	}

@@ -331,4 +331,14 @@ func TestPins(t *testing.T) {
 	if _, err := nvme.Interrupts(1); err == nil || !strings.Contains(err.Error(), "is not known") {
 		t.Errorf("no route: %v", err)
 	}
+	// What firmware has noted, if that can be.
+	b.SetInterrupts(Interrupts{NoMSI: true, NoMSIX: true, Line: func(irq uint8) (uint32, bool) { return uint32(irq) + 100, irq == 11 }})
+	if _, err := nvme.Interrupts(1); err == nil || !strings.Contains(err.Error(), "firmware says interrupt line 0") {
+		t.Errorf("no interrupt line: %v", err)
+	}
+	all[Address{1, 0, 0}].Data[regLine] = 11
+	if ints, err := nvme.Interrupts(1); err != nil || len(ints) != 1 || !strings.HasPrefix(nvme.InterruptInfo(), "irq 111, ") {
+		t.Errorf("interrupt line 11: %s, %v", nvme.InterruptInfo(), err)
+	}
+	nvme.StopInterrupts()
 }

@@ -38,7 +38,12 @@ func debugger(options map[string]string) *ddb.Debugger {
 
 // showBus makes the debugger show the PCI functions; the result is called when they have changed.
 func showBus(d *ddb.Debugger, bus *pci.Bus) (update func()) {
-	var list atomic.Pointer[[]pci.Entry]
+	// Reading configuration space may be more than the debugger can do: the command registers are as they were then.
+	type function struct {
+		pci.Entry
+		command uint64
+	}
+	var list atomic.Pointer[[]function]
 	d.Add("pci", func(d *ddb.Debugger) {
 		l := list.Load()
 		if l == nil {
@@ -56,14 +61,17 @@ func showBus(d *ddb.Debugger, bus *pci.Bus) (update func()) {
 			d.Str(" class ")
 			d.Hex(uint64(e.Device.Class))
 			d.Str(" command ")
-			d.Hex(uint64(e.Device.Read(4, 2)))
+			d.Hex(e.command)
 			d.Str(" ")
 			d.Str(e.Name)
 			d.Line()
 		}
 	})
 	return func() {
-		l := bus.List()
+		var l []function
+		for _, e := range bus.List() {
+			l = append(l, function{e, uint64(e.Device.Read(4, 2))})
+		}
 		list.Store(&l)
 	}
 }

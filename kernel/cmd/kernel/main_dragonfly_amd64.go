@@ -52,8 +52,11 @@ func main() {
 			bus.AddSpan(e.Base, e.FirstBus, e.LastBus)
 		}
 	}
+	if ports := p.ConfigPorts(); bus.Empty() && ports != nil {
+		bus.AddConfig(func(a pci.Address) kern.Registers { return ports(a.Bus, a.Slot, a.Func) })
+	}
 	bus.SetWindow(p.PCIWindow())
-	bus.SetInterrupts(pci.Interrupts{NoMSI: o["hw.pci.msi.enable"] == "0", NoMSIX: o["hw.pci.msix.enable"] == "0", Route: bus.Q35()})
+	bus.SetInterrupts(pci.Interrupts{NoMSI: o["hw.pci.msi.enable"] == "0", NoMSIX: o["hw.pci.msix.enable"] == "0", Route: bus.Q35(), Line: p.LineGSI})
 	if err := bus.Scan(); err != nil {
 		k.Printf("pci: %v", err)
 	}

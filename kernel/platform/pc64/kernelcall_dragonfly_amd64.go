@@ -30,6 +30,7 @@ const (
 	kernelSetPin    // (vector, global system interrupt, CPU): make that the vector's, masked
 	kernelUnmask    // (global system interrupt)
 	kernelGDB       // (whether to stop at once): look for gdb
+	kernelConfig    // (address and kind of access, value): see configAccess
 	kernelEntropy   // (address, number of bytes): into the random source; how many it was given
 )
 
@@ -115,7 +116,7 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	case kernelSetPin:
 		x.ax = 0
 		gsi := uint32(x.si)
-		if x.di < vecDevice || x.di >= vecTimer || x.dx >= uint64(ncpu) || !routeGSI(gsi, uint32(x.di), percpuOf(int(x.dx)).apicID, true, true, true) {
+		if x.di < vecDevice || x.di >= vecTimer || x.dx >= uint64(ncpu) || !routeGSI(gsi, uint32(x.di), percpuOf(int(x.dx)).apicID, true, pinLow(gsi), true) {
 			fail(x, eINVAL)
 			return
 		}
@@ -123,6 +124,8 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	case kernelUnmask:
 		x.ax = 0
 		maskGSI(uint32(x.di), false)
+	case kernelConfig:
+		x.ax = configAccess(x.di, x.si)
 	case kernelEntropy:
 		if x.si > 0 {
 			takeEntropy(x.di, x.si)
