@@ -143,6 +143,26 @@ func TestKernelPanic(t *testing.T) {
 	out.expect(t, "panic: as asked for", "commands_dragonfly_amd64.go:", "cpu0", "cpu1")
 }
 
+// TestKernelReadRestart types while who reads the console is sent signals all the time: its system call is made again after each, and no character is lost or
+// taken twice.
+func TestKernelReadRestart(t *testing.T) {
+	for _, cpus := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%dcpu", cpus), func(t *testing.T) {
+			g := startKernel(t, machine.Config{CPUs: cpus})
+			g.expect("poke start", "!poke:")
+			for i := range 40 {
+				word := fmt.Sprintf("word-%d-%s", i, strings.Repeat("abcdefghij", i%7))
+				g.settle(time.Duration(i%5) * time.Millisecond)
+				if s := g.sh("%s", word); s != word+"\n"+word+": no such command; help lists them\n" {
+					t.Errorf("typed %q, got %q", word, s)
+				}
+			}
+			g.expect("poke stop", `poke: [1-9]\d* signals were sent, [1-9]\d* reads were made again`)
+			g.powerOff()
+		})
+	}
+}
+
 // TestKernelPrompt types at the shell. The first characters come before there is a kernel to take them.
 func TestKernelPrompt(t *testing.T) {
 	kernel := kernelImage(t)

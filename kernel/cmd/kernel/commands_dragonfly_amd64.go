@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -46,6 +47,7 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func(), te
 			*q = 1
 			return nil
 		}},
+		{Name: "poke", Args: "start|stop", Help: "send signals to who reads the console, all the time", Run: poker(k)},
 		{Name: "panic", Help: "end the system with a panic", Run: func(io.Writer, []string) error { go func() { panic("as asked for") }(); select {} }},
 		{Name: "selftest", Args: "all|NAME…", Help: "run tests of the kernel", Run: func(w io.Writer, args []string) error {
 			return selftest.Run(w, k, p, args, tests...)
@@ -63,6 +65,35 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func(), te
 			}
 			return selftest.Stress(w, k, time.Duration(s)*time.Second)
 		}},
+	}
+}
+
+// poker returns a command that sends signals to the threads that wait for input of the console, until it is told to stop.
+func poker(k *kern.Kernel) func(io.Writer, []string) error {
+	var stop *kern.Event
+	var ended *kern.Thread
+	var sent, before uint64
+	return func(w io.Writer, args []string) error {
+		switch {
+		case len(args) == 1 && args[0] == "start" && stop == nil:
+			stop, sent, before = k.NewEvent(), 0, pc64.TestReadRestarts()
+			ended = k.Start(kern.ThreadAttr{Name: "poke", Priority: kern.SoftNormal}, func() {
+				for !stop.Wait(500 * time.Microsecond) {
+					for _, id := range pc64.TestConsoleReaders() {
+						pc64.TestSignal(id)
+						sent++
+					}
+				}
+			})
+		case len(args) == 1 && args[0] == "stop" && stop != nil:
+			stop.Set()
+			ended.Join()
+			stop = nil
+			fmt.Fprintf(w, "poke: %d signals were sent, %d reads were made again\n", sent, pc64.TestReadRestarts()-before)
+		default:
+			return errors.New("start, then stop")
+		}
+		return nil
 	}
 }
 

@@ -78,6 +78,8 @@ var (
 	kqEvent     [4]uint64 // the registered EVFILT_USER event
 	unknownSys  [64]uint16
 	nUnknownSys int
+
+	readRestarts atomic.Uint64 // reads of the console that are made again after a signal
 )
 
 func fail(x *context, errno uint64) {
@@ -241,6 +243,7 @@ func finishSleep(c *lwkt.CPU, x *context) {
 	result := system.Thread(c.Current()).Result()
 	switch {
 	case result == lwkt.Interrupted && nr == sysRead && restarts(x):
+		readRestarts.Add(1)
 		x.ax = uint64(nr)
 		x.rip -= 2 // the length of SYSCALL
 	case result == lwkt.Interrupted:

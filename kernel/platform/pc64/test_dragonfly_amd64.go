@@ -62,6 +62,20 @@ func TestQuiesce() int {
 // TestMessages is how many messages the tests' function has received.
 func TestMessages() uint64 { return testCount.Load() }
 
+// TestConsoleReaders lists the threads that sleep until there is input.
+func TestConsoleReaders() (ids []int) {
+	for i := 1; i < system.Threads(); i++ {
+		id := lwkt.ThreadID(i)
+		if t := system.Thread(id); t.Used() && !t.Idle() && contextOf(id).asleep == sysRead {
+			ids = append(ids, i)
+		}
+	}
+	return ids
+}
+
+// TestReadRestarts is how many reads of the console were made again after a signal.
+func TestReadRestarts() uint64 { return readRestarts.Load() }
+
 // Yield lets other threads of the calling thread's CPU and priority run.
 func Yield() { kcall(kernelYield, 0, 0, 0) }
 
