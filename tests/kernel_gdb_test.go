@@ -298,3 +298,39 @@ func TestKernelGDBStop(t *testing.T) {
 	g.expect("uptime", `up \d`)
 	g.powerOff()
 }
+
+// TestKernelGDBWatch has gdb use the processor's debug registers: for a variable that is written, one that is read, and an instruction.
+func TestKernelGDBWatch(t *testing.T) {
+	if _, err := exec.LookPath("gdb"); err != nil {
+		t.Skipf("gdb is not installed: %s", installRemedy)
+	}
+	kernel := kernelImage(t)
+	for name, boot := range gdbPeers {
+		t.Run(name, func(t *testing.T) {
+			socket, wait := boot(t, kernel, "dfly.gdb=wait dfly.run=uptime;gc;gc;cpus;gc;gc;mem dfly.poweroff")
+			out := gdbSession(t, kernel, socket,
+				"hbreak main.cpus", "watch 'runtime.work'.cycles.value", "continue", "backtrace 1", "continue", "delete 2",
+				"continue", "delete 1", "awatch 'runtime.work'.cycles.value", "continue", "backtrace 1", "delete", "detach")
+			console := wait()
+			for _, p := range []string{
+				`Hardware assisted breakpoint 1 at 0x7f80`, `Hardware watchpoint 2: 'runtime\.work'`,
+				`Old value = 0\s+New value = 1\s`, `#0 .*runtime\.gcStart`, `Old value = 1\s+New value = 2\s`,
+				`hit Breakpoint 1, main\.cpus`,
+				`Hardware access \(read/write\) watchpoint 3: 'runtime\.work'`, `hit Hardware access \(read/write\) watchpoint 3`,
+				`\[Inferior 1 \(.*\) detached\]`,
+			} {
+				if !regexp.MustCompile(p).MatchString(out) {
+					t.Errorf("gdb has not said %q", p)
+				}
+			}
+			for _, p := range []string{"up ", "cpu0: switches", "pages: "} {
+				if !strings.Contains(console, p) {
+					t.Errorf("the console lacks %q", p)
+				}
+			}
+			if t.Failed() {
+				t.Logf("gdb:\n%s\nconsole:\n%s", out, console)
+			}
+		})
+	}
+}

@@ -88,6 +88,7 @@ func (s *Server) command() (leave, answer bool) {
 		return s.verbose()
 	case 'D':
 		s.breaks = [maxBreaks]brk{}
+		s.unwatch()
 		s.ok()
 		return true, true
 	case 'k':
@@ -110,6 +111,19 @@ func (s *Server) stopReply() {
 	s.hex8(byte(s.signal))
 	if s.atBreak && s.swbreak {
 		s.str("swbreak:;")
+	}
+	switch s.atWatch.Kind {
+	case WatchExec:
+		if s.hwbreak {
+			s.str("hwbreak:;")
+		}
+	case WatchWrite, WatchAccess:
+		if s.atWatch.Kind == WatchAccess {
+			s.byte('a')
+		}
+		s.str("watch:")
+		s.hex(s.atWatch.Addr)
+		s.byte(';')
 	}
 	s.str("thread:")
 	s.hex(uint64(max(s.current, 1)))
@@ -275,17 +289,20 @@ func (s *Server) writeMemory(c *cursor, raw bool) {
 	s.ok()
 }
 
-// breakpoint sets or takes away a breakpoint. Those that gdb calls hardware's are set in memory, too, which also works in text that
-// cannot be written: what cannot be told apart is not worth the four registers. Watchpoints are gdb's work.
+// breakpoint sets or takes away a breakpoint in memory, which also works in text that cannot be written, or a debug register.
 func (s *Server) breakpoint(c *cursor, set bool) {
 	kind, ok := s.number(c)
-	if ok && kind > 1 {
+	if ok && (kind > uint64(WatchAccess) || kind == uint64(watchRead)) {
 		return // not known here
 	}
 	comma := s.skip(c, ',')
-	a, _, ok2 := s.span(c)
+	a, n, ok2 := s.span(c)
 	if !ok || !comma || !ok2 || a == 0 {
 		s.fail(errArg)
+		return
+	}
+	if kind != 0 {
+		s.watchpoint(WatchKind(kind), a, n, set)
 		return
 	}
 	b := s.at(a)
@@ -418,8 +435,8 @@ func (s *Server) verbose() (leave, answer bool) {
 func (s *Server) query() {
 	switch {
 	case s.hasPrefix("qSupported"):
-		s.swbreak = s.contains("swbreak+")
-		s.str("PacketSize=1000;qXfer:features:read+;swbreak+;vContSupported+;QStartNoAckMode+")
+		s.swbreak, s.hwbreak = s.contains("swbreak+"), s.contains("hwbreak+")
+		s.str("PacketSize=1000;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;QStartNoAckMode+")
 	case s.hasPrefix("qXfer:features:read:target.xml:"):
 		s.features(cursor{len("qXfer:features:read:target.xml:")})
 	case s.hasPrefix("qXfer:features:read:"):

@@ -18,6 +18,8 @@ type fake struct {
 	regs  map[int]*Regs
 	steps map[int]Step
 	reset bool
+	watch [NWatches]Watch
+	hits  uint8
 }
 
 var errEnd = errors.New("end of input")
@@ -65,6 +67,8 @@ func (f *fake) Regs(id int, r *Regs) bool {
 func (f *fake) SetRegs(id int, r *Regs)       { *f.regs[id] = *r }
 func (f *fake) Describe(id int, b []byte) int { return copy(b, fmt.Sprintf("thread %d", id)) }
 func (f *fake) Step(id int, how Step)         { f.steps[id] = how }
+func (f *fake) Watch(n int, w Watch)          { f.watch[n] = w }
+func (f *fake) Hits() uint8                   { return f.hits }
 func (f *fake) Reset()                        { f.reset = true }
 
 // frame is a packet.
@@ -108,7 +112,7 @@ func TestDialog(t *testing.T) {
 	f := newFake()
 	s := New(f)
 	dialog := []struct{ ask, want string }{
-		{"qSupported:swbreak+;xmlRegisters=i386", "PacketSize=1000;qXfer:features:read+;swbreak+;vContSupported+;QStartNoAckMode+"},
+		{"qSupported:swbreak+;xmlRegisters=i386", "PacketSize=1000;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;QStartNoAckMode+"},
 		{"?", "T02thread:2;"},
 		{"vMustReplyEmpty", ""},
 		{"vCont?", "vCont;c;C;s;S"},
@@ -144,7 +148,17 @@ func TestDialog(t *testing.T) {
 		{"Z1,1021,1", "OK"},
 		{"Z0,1020,1", "OK"},
 		{"z1,1021,1", "OK"},
-		{"Z2,1020,1", ""},
+		{"Z3,1020,1", ""}, // processors do not know that
+		{"Z5,1020,1", ""},
+		{"Z2,1020,8", "OK"},
+		{"Z2,1020,8", "OK"},
+		{"Z4,1031,3", "OK"}, // takes two registers
+		{"Z2,1040,5", "E1c"},
+		{"Z2,10ff,2", "E0e"},
+		{"Z2,1040,0", "E16"},
+		{"Z2,ffffffffffffffff,2", "E16"},
+		{"z4,1031,3", "OK"},
+		{"Z1,1021,1", "OK"},
 		{"Z0,2020,1", "E0e"},
 		{"m1020,1", "20"}, // not yet in memory
 		{"qRcmd,00", ""},
@@ -163,7 +177,7 @@ func TestDialog(t *testing.T) {
 			t.Errorf("%q is answered by %q, want %q", d.ask, got[i], d.want)
 		}
 	}
-	if s.breaks != [maxBreaks]brk{} || f.mem[0x20] != 0x20 {
+	if s.breaks != [maxBreaks]brk{} || f.mem[0x20] != 0x20 || f.watch != [NWatches]Watch{} {
 		t.Error("breakpoints are left after detaching")
 	}
 }
@@ -261,6 +275,40 @@ func TestBreak(t *testing.T) {
 	}
 }
 
+// TestWatch sets debug registers, has them see something, and takes them away.
+func TestWatch(t *testing.T) {
+	f := newFake()
+	s := New(f)
+	talk(t, s, f, 1, Interrupt, "qSupported:swbreak+;hwbreak+", "Z2,1014,c", "Z4,1030,2", "Z1,1001,1", "vCont;c")
+	if want := [NWatches]Watch{{WatchWrite, 0x1014, 4}, {WatchWrite, 0x1018, 8}, {WatchAccess, 0x1030, 2}, {WatchExec, 0x1001, 1}}; f.watch != want || f.mem[1] != 1 {
+		t.Fatalf("the registers are %v, want %v", f.watch, want)
+	}
+	for hits, want := range map[uint8]string{1: "T05watch:1014;thread:2;", 2: "T05watch:1018;thread:2;", 4: "T05awatch:1030;thread:2;", 8: "T05hwbreak:;thread:2;", 6: "T05watch:1018;thread:2;"} {
+		f.hits, f.in = hits, []byte(frame("vCont;c"))
+		f.out.Reset()
+		if !s.Trap(2, false, 0x1002) {
+			t.Errorf("hits %#x: not the server's", hits)
+		} else if a := answers(t, f); a[0] != want {
+			t.Errorf("hits %#x are told as %q, want %q", hits, a[0], want)
+		}
+	}
+	// A stop for another reason does not tell of them, and one for what gdb has taken away is none.
+	f.out.Reset()
+	f.in = []byte(frame("z2,1014,c") + frame("vCont;c"))
+	s.Enter(2, Interrupt)
+	if a := answers(t, f); a[0] != "T02thread:2;" {
+		t.Errorf("stopped by the operator: %q", a)
+	}
+	for _, hits := range []uint8{0, 1, 2, 3} {
+		if f.hits = hits; s.Trap(2, false, 0x1002) {
+			t.Errorf("hits %#x stop the machine", hits)
+		}
+	}
+	if f.watch[0] != (Watch{}) || f.watch[1] != (Watch{}) || f.watch[2].Kind != WatchAccess {
+		t.Errorf("the registers are %v", f.watch)
+	}
+}
+
 // TestReceive damages packets, breaks them off, and asks for answers again.
 func TestReceive(t *testing.T) {
 	f := newFake()
@@ -292,7 +340,7 @@ func TestNoAllocation(t *testing.T) {
 	f := newFake()
 	s := New(f)
 	in := []byte(frame("qSupported:swbreak+") + frame("g") + frame("qfThreadInfo") + frame("m1000,80") + frame("Z0,1020,1") +
-		frame("qXfer:features:read:target.xml:0,ffb") + frame("P1=8877665544332211") + frame("z0,1020,1") + frame("vCont;s:2"))
+		frame("qXfer:features:read:target.xml:0,ffb") + frame("P1=8877665544332211") + frame("z0,1020,1") + frame("Z2,1014,c") + frame("vCont;s:2"))
 	n := testing.AllocsPerRun(10, func() {
 		f.out.Reset()
 		f.in = in
@@ -306,7 +354,7 @@ func TestNoAllocation(t *testing.T) {
 
 // FuzzServer gives the server anything. It must end waiting for more, or let the machine go on.
 func FuzzServer(f *testing.F) {
-	for _, p := range []string{"g", "m1000,10", "X1000,2:}\x03", "vCont;s:2;c", "Z0,1020,1", "qXfer:features:read:target.xml:10,20", "G00", "P10=00", "Hg-1", "qThreadExtraInfo,1"} {
+	for _, p := range []string{"g", "m1000,10", "X1000,2:}\x03", "vCont;s:2;c", "Z0,1020,1", "qXfer:features:read:target.xml:10,20", "G00", "P10=00", "Hg-1", "qThreadExtraInfo,1", "Z2,1014,c", "z4,1001,9"} {
 		f.Add([]byte(frame(p)), uint8(2))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, thread uint8) {

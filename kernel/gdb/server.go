@@ -21,6 +21,9 @@ type Machine interface {
 	Describe(id int, b []byte) int
 	// Step makes a thread execute one instruction, or run on.
 	Step(id int, how Step)
+	// Watch sets the n-th debug register, from when the machine goes on. Hits are those that the last trap was for, the first in bit 0.
+	Watch(n int, w Watch)
+	Hits() uint8
 	Reset()
 }
 
@@ -66,11 +69,14 @@ type Server struct {
 	target []byte // the description of the registers
 
 	breaks   [maxBreaks]brk
+	watches  [NWatches]watch
 	used     bool // there was a gdb
 	owed     bool // gdb waits for the machine to stop
 	noAck    bool
 	swbreak  bool // gdb knows that stop reason
+	hwbreak  bool // and that
 	atBreak  bool
+	atWatch  Watch // what was seen, if anything
 	signal   Signal
 	current  int // the thread that was stopped
 	selected int // by Hg
@@ -109,18 +115,18 @@ func (s *Server) Active() bool { return s.used }
 // Enter is called when the machine has been stopped: thread is the one the CPU was in, 0 for none. It returns when gdb lets the machine go
 // on.
 func (s *Server) Enter(thread int, why Signal) {
-	s.atBreak = false
+	s.atBreak, s.atWatch = false, Watch{}
 	s.stop(thread, why)
 }
 
-// Trap is called when a thread has trapped: on a breakpoint instruction, whose address is one before pc, or after a single step. It returns
+// Trap is called when a thread has trapped: on a breakpoint instruction, whose address is one before pc, or after a single step or for a debug register. It returns
 // false if the trap is none of the server's: a single step may be one that gdb has given up meanwhile.
 func (s *Server) Trap(thread int, breakpoint bool, pc uint64) bool {
 	if breakpoint {
 		switch {
 		case s.at(pc-1) != nil:
 			s.setPC(thread, pc-1)
-			s.atBreak = true
+			s.atBreak, s.atWatch = true, Watch{}
 			s.stop(thread, Trap)
 			return true
 		case s.m.Mapped(pc-1) && s.m.Load(pc-1) != breakInstr:
@@ -129,10 +135,11 @@ func (s *Server) Trap(thread int, breakpoint bool, pc uint64) bool {
 		}
 		return false
 	}
-	if thread == 0 || thread != s.stepping {
+	w, seen := s.hit()
+	if !seen && (thread == 0 || thread != s.stepping) {
 		return false
 	}
-	s.atBreak = false
+	s.atBreak, s.atWatch = false, w
 	s.stop(thread, Trap)
 	return true
 }

@@ -229,6 +229,7 @@ func initThreads() {
 	system.RegisterIPI(ipiSignal, signalIPI)
 	system.RegisterIPI(ipiTest, testIPI)
 	system.RegisterIPI(ipiFlag, flagIPI)
+	system.RegisterIPI(ipiWatch, watchIPI)
 }
 
 // startOthers starts the other processors by INIT and start-up IPIs (Intel SDM volume 3, section 9.4), all at

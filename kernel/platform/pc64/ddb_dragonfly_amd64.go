@@ -37,6 +37,7 @@ func debug(c *lwkt.CPU, f func(id int)) {
 	if !held {
 		c.Quiesce(othersUp)
 	}
+	noWatches()
 	stepHeld, stepWanted = false, 0
 	id := 0
 	debugStop = 0
@@ -48,11 +49,15 @@ func debug(c *lwkt.CPU, f func(id int)) {
 		debugStop = addressOf(contextOf(c.Current()))
 	}
 	f(id)
+	if debugStop != 0 {
+		resumes((*context)(pointer(debugStop)))
+	}
+	loadWatches()
 	if stepWanted != 0 {
 		holdStep(this())
 		return
 	}
-	c.Unquiesce(ipiTest, 0)
+	c.Unquiesce(ipiWatch, 0)
 }
 
 func othersUp(cpu int) bool { return cpu < ncpu && atomic.LoadUint32(&percpuOf(cpu).up) != 0 }

@@ -401,6 +401,8 @@ nested: // the kernel itself: it may touch memory that is not there yet, or run 
 	MOVQ  $0, P_STEP(GS) // no, a thread that executes one instruction so
 	JMP   thread
 kernel:
+	CMPQ  16(SP), $1
+	JEQ   watched
 	CMPQ  16(SP), $3
 	JEQ   mayNest
 	CMPQ  16(SP), $14
@@ -459,6 +461,18 @@ mayNest:
 	POPQ  DX
 	POPQ  CX
 	POPQ  BX
+	POPQ  DI
+	POPQ  AX
+	ADDQ  $16, SP
+	IRETQ
+
+watched: // the kernel has done what gdb looks for: it goes on
+	MOVQ  DR6, AX
+	TESTQ $15, AX
+	JZ    fatal
+	XORL  AX, AX
+	MOVQ  AX, DR6
+	ORQ   $0x10000, 48(SP) // also where that is an instruction
 	POPQ  DI
 	POPQ  AX
 	ADDQ  $16, SP

@@ -93,8 +93,14 @@ func gdbTrap(c *lwkt.CPU, x *context) bool {
 	if gdbKnown.Load() == 0 || !gdbServer.Active() {
 		return false
 	}
-	taken := false
-	debug(c, func(id int) { taken = gdbServer.Trap(id, x.vec == 3, x.rip) })
+	taken, hits := false, uint8(0)
+	if x.vec == 1 {
+		hits = takeHits()
+	}
+	debug(c, func(id int) {
+		watchesSeen = hits
+		taken = gdbServer.Trap(id, x.vec == 3, x.rip)
+	})
 	return taken
 }
 

@@ -212,3 +212,30 @@ TEXT ·currentG(SB), NOSPLIT, $0-8
 	MOVQ (TLS), AX
 	MOVQ AX, ret+0(FP)
 	RET
+
+TEXT ·getDR6(SB), NOSPLIT, $0-8
+	MOVQ DR6, AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+TEXT ·setDR6(SB), NOSPLIT, $0-8
+	MOVQ v+0(FP), AX
+	MOVQ AX, DR6
+	RET
+
+TEXT ·setDR7(SB), NOSPLIT, $0-8
+	MOVQ v+0(FP), AX
+	MOVQ AX, DR7
+	RET
+
+// setDR sets the addresses.
+TEXT ·setDR(SB), NOSPLIT, $0-32
+	MOVQ a0+0(FP), AX
+	MOVQ AX, DR0
+	MOVQ a1+8(FP), AX
+	BYTE $0x0f; BYTE $0x23; BYTE $0xc8 // MOVQ AX, DR1
+	MOVQ a2+16(FP), AX
+	MOVQ AX, DR2
+	MOVQ a3+24(FP), AX
+	MOVQ AX, DR3
+	RET

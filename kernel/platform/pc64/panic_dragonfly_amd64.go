@@ -65,6 +65,7 @@ func dieAt(why string, n, pc, bp uint64) {
 			halt()
 		}
 	}
+	noWatches()
 	print("\npanic: ")
 	print(why)
 	if n != 0 {

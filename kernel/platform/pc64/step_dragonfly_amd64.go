@@ -67,7 +67,7 @@ func stepTrap(p *percpu, x *context) bool {
 		p.step = 1
 	default: // the instruction has failed: its thread gets a signal, and goes on with all others
 		stepHeld = false
-		p.kcpu().Unquiesce(ipiTest, 0)
+		p.kcpu().Unquiesce(ipiWatch, 0)
 		return false
 	}
 	return true

@@ -63,6 +63,7 @@ const (
 	ipiSignal = lwkt.FirstIPIFunc + iota
 	ipiTest
 	ipiFlag
+	ipiWatch
 )
 
 // yieldTime is how long a thread that yields leaves the CPU to threads of lower priority.
