@@ -88,7 +88,7 @@ type controller struct {
 	alive   atomic.Bool // a command has succeeded since the last reset
 	resets  int
 	// aborting are the commands that were asked to be aborted last, by queue; the thread's.
-	aborting map[int]underWay
+	aborting map[int]abort
 	thread   *kern.Thread
 	ready    *kern.Event
 	err      error

@@ -142,6 +142,12 @@ func (c *controller) busy() bool {
 	return false
 }
 
+// abort is a command that the controller was asked to abort, and when.
+type abort struct {
+	of underWay
+	at time.Duration
+}
+
 // check looks after commands that take too long, and tells whether any are under way.
 func (c *controller) check() bool {
 	csts := c.regs.Read32(regCSTS)
@@ -170,15 +176,15 @@ func (c *controller) check() bool {
 			}
 			continue
 		}
-		switch {
-		case age > c.times.io+c.times.io/2:
+		switch a := c.aborting[s.id]; {
+		case a.of == u && c.k.Now()-a.at > c.times.io/2:
 			c.reset(fmt.Sprintf("command %#x (%#02x) on queue %d is not answered for %v", u.id, u.op, s.id, age.Round(time.Millisecond)))
 			return true
-		case age > c.times.io && c.aborting[s.id] != u:
+		case age > c.times.io && a.of != u:
 			if c.aborting == nil {
-				c.aborting = map[int]underWay{}
+				c.aborting = map[int]abort{}
 			}
-			c.aborting[s.id] = u
+			c.aborting[s.id] = abort{u, c.k.Now()}
 			c.k.Printf("%s: command %#x (%#02x) on queue %d is not answered: abort", c.name, u.id, u.op, s.id)
 			if _, err := c.do(command{op: admAbort, dw10: [6]uint32{uint32(s.id) | uint32(u.id)<<16}}); err != nil {
 				c.reset(fmt.Sprintf("abort: %v", err))
