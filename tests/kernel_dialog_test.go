@@ -138,14 +138,22 @@ func (g *kernelGuest) expect(command string, patterns ...string) string {
 			}
 			continue
 		}
-		for end := time.Now().Add(time.Second); !re.MatchString(g.since(at)); g.settle(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				g.t.Errorf("%s: want %q in:\n%s", command, p, g.since(at))
-				break
-			}
+		if !g.comes(at, p) {
+			g.t.Errorf("%s: want %q in:\n%s", command, p, g.since(at))
 		}
 	}
 	return s
+}
+
+// comes reports whether the console gets what matches a pattern, from a position on, within a second.
+func (g *kernelGuest) comes(at int, pattern string) bool {
+	re := regexp.MustCompile(pattern)
+	for end := time.Now().Add(time.Second); !re.MatchString(g.since(at)); g.settle(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // since is what the console has got from a position on.

@@ -114,6 +114,15 @@ func TestKernelFaults(t *testing.T) {
 				for _, w := range f.want {
 					want = append(want, words(w))
 				}
+				// An interrupt of a command before, which is late, may make up for one that is lost.
+				for try := 1; strings.Contains(f.name, "lose-irq") && try < 5; try++ {
+					at := g.mark()
+					g.under(words(f.rule), words(f.do), want[0])
+					if g.comes(at, want[1]) {
+						want = want[:1]
+						break
+					}
+				}
 				g.under(words(f.rule), words(f.do), want...)
 				g.legal(f.name)
 				// What was there before is there still, and what is written now comes back.
