@@ -145,6 +145,30 @@ func (f *crashFile) Sync() error {
 
 func (f *crashFile) Close() error { return nil }
 
+// newCrashFile returns a file with an image in it, whose power does not fail yet.
+func newCrashFile(t testing.TB, o CreateOptions) *crashFile {
+	t.Helper()
+	h, err := o.header()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &crashFile{left: 1 << 30}
+	if err := formatImage(f, h); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// openCrashFile opens the image in a file, with options or none.
+func openCrashFile(t testing.TB, f *crashFile, o ...Options) *Image {
+	t.Helper()
+	im, err := openContainer("image", f, append(o, Options{})[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return im
+}
+
 // crash returns the file after the power came back: of each change since the
 // last sync, all, nothing or any of its sectors are there. With process only
 // the monitor has died, and the host writes everything.
@@ -200,24 +224,15 @@ func TestCrash(t *testing.T) {
 func crashOnce(t *testing.T, o CreateOptions, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 9))
 	o.Size = 256 << 10
-	h, err := o.header()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &crashFile{left: 1 << 30}
-	if err := formatImage(f, h); err != nil {
-		t.Fatal(err)
-	}
+	f := newCrashFile(t, o)
 	_ = f.Sync()
-	im, err := openContainer("crash", f, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	im := openCrashFile(t, f)
 	f.left = r.IntN(400)
 	model := make([]byte, o.Size)
 	since := make(possible, o.Size/512)
 	since.only(model)
 	saved := map[string][]byte{}
+	var err error
 	for err == nil {
 		off := r.Int64N(o.Size/512) * 512
 		n := min(int64(1+r.IntN(24))*512, o.Size-off)

@@ -283,18 +283,8 @@ func TestNoSpace(t *testing.T) {
 			// Where the refcount table has to grow.
 			o.Size, o.RefcountBits, full = 6<<20, 64, 2_150_000+int64(seed)*1500
 		}
-		h, err := o.header()
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := &crashFile{left: 1 << 30}
-		if err := formatImage(f, h); err != nil {
-			t.Fatal(err)
-		}
-		im, err := openContainer("full", f, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := newCrashFile(t, o)
+		im := openCrashFile(t, f)
 		f.full = full
 		r := rand.New(rand.NewPCG(seed, 3))
 		model := make([]byte, o.Size)
@@ -327,9 +317,7 @@ func TestNoSpace(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.full = 0
-		if im, err = openContainer("full", f, Options{}); err != nil {
-			t.Fatal(err)
-		}
+		im = openCrashFile(t, f)
 		got := make([]byte, o.Size)
 		if _, err := im.ReadAt(got, 0); err != nil || !bytes.Equal(got, model) {
 			t.Fatalf("seed %d: content differs at %#x (%v)", seed, differ(got, model), err)
@@ -347,15 +335,8 @@ func TestNoSpace(t *testing.T) {
 // TestFlushFails checks that a flush after one that failed does not promise
 // anything.
 func TestFlushFails(t *testing.T) {
-	f := &crashFile{left: 1 << 30}
-	h, _ := CreateOptions{Size: 1 << 20}.header()
-	if err := formatImage(f, h); err != nil {
-		t.Fatal(err)
-	}
-	im, err := openContainer("x", f, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newCrashFile(t, CreateOptions{Size: 1 << 20})
+	im := openCrashFile(t, f)
 	if _, err := im.WriteAt(make([]byte, 512), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -17,18 +17,8 @@ func TestSnapshotsEvicted(t *testing.T) {
 			{ClusterSize: 512, Version: 2}, {ClusterSize: 16384, ExtendedL2: true},
 		} {
 			o.Size = 1 << 20
-			h, err := o.header()
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := &crashFile{left: 1 << 30}
-			if err := formatImage(f, h); err != nil {
-				t.Fatal(err)
-			}
-			im, err := openContainer("x", f, Options{CacheBytes: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
+			f := newCrashFile(t, o)
+			im := openCrashFile(t, f, Options{CacheBytes: 1})
 			r := rand.New(rand.NewPCG(seed, 77))
 			model := make([]byte, o.Size)
 			saved := map[string][]byte{}

@@ -18,18 +18,8 @@ func seedImages(t testing.TB) [][]byte {
 		{ClusterSize: 16384, ExtendedL2: true, Compression: Zstd}, {ClusterSize: 4096, RefcountBits: 64},
 	} {
 		o.Size = 20 * o.ClusterSize
-		h, err := o.header()
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := &crashFile{left: 1 << 30}
-		if err := formatImage(f, h); err != nil {
-			t.Fatal(err)
-		}
-		im, err := openContainer("seed", f, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := newCrashFile(t, o)
+		im := openCrashFile(t, f)
 		var pack packer
 		for c := range int64(3) {
 			p, err := im.codec.compress(bytes.Repeat([]byte("compressed"), int(o.ClusterSize))[:o.ClusterSize])
@@ -38,7 +28,7 @@ func seedImages(t testing.TB) [][]byte {
 			}
 		}
 		model := make([]byte, o.Size)
-		_, err = im.WriteAt(mixed(int(4*o.ClusterSize), uint64(i)), 5*o.ClusterSize)
+		_, err := im.WriteAt(mixed(int(4*o.ClusterSize), uint64(i)), 5*o.ClusterSize)
 		if err == nil {
 			_, err = im.CreateSnapshot("snap", time.Unix(5, 5), time.Second)
 		}

@@ -13,23 +13,14 @@ func TestRefcountTableGrows(t *testing.T) {
 	for seed := range uint64(steps(24)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		o := CreateOptions{Size: 5 << 20, ClusterSize: 512, RefcountBits: 64, LazyRefcounts: seed%4 == 3}
-		h, err := o.header()
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := &crashFile{left: 1 << 30}
-		if err := formatImage(f, h); err != nil {
-			t.Fatal(err)
-		}
-		im, err := openContainer("grow", f, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := newCrashFile(t, o)
+		im := openCrashFile(t, f)
 		first := im.h.RefcountTableOffset
 		// The table is full after about 2 MiB.
 		p := make([]byte, 16<<10)
 		model := make([]byte, o.Size)
 		flushed := int64(0)
+		var err error
 		for off := int64(0); off < o.Size && err == nil; off += int64(len(p)) {
 			if off == 1800<<10 && seed > 0 {
 				f.left = r.IntN(500)
@@ -62,9 +53,7 @@ func TestRefcountTableGrows(t *testing.T) {
 		if err != nil || c.Errors > 0 && c.im.h.IncompatibleFeatures&incompatDirty == 0 || seed == 0 && c.Leaks > 0 {
 			t.Fatalf("seed %d: %v, %d leaks, %v", seed, c.first, c.Leaks, err)
 		}
-		if im, err = openContainer("grow", f, Options{}); err != nil {
-			t.Fatal(err)
-		}
+		im = openCrashFile(t, f)
 		got := make([]byte, flushed)
 		if _, err := im.ReadAt(got, 0); err != nil || !bytes.Equal(got, model[:flushed]) {
 			t.Fatalf("seed %d: content differs at %#x of %#x (%v)", seed, differ(got, model), flushed, err)
@@ -83,19 +72,8 @@ func TestRefcountTableGrows(t *testing.T) {
 
 // TestContiguous allocates more clusters in a row than a refcount block counts.
 func TestContiguous(t *testing.T) {
-	o := CreateOptions{Size: 64 << 20, ClusterSize: 512, RefcountBits: 64}
-	h, err := o.header()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &crashFile{left: 1 << 30}
-	if err := formatImage(f, h); err != nil {
-		t.Fatal(err)
-	}
-	im, err := openContainer("row", f, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newCrashFile(t, CreateOptions{Size: 64 << 20, ClusterSize: 512, RefcountBits: 64})
+	im := openCrashFile(t, f)
 	if err := im.writable(); err != nil {
 		t.Fatal(err)
 	}
