@@ -38,26 +38,42 @@ echo "dfemu-bench: done"
 echo "dfemu: powered off; 3000000 instructions, 5 exits, 6 blocks" >&2
 `
 
-func fakeProgram(t *testing.T) string {
+// fakeRun is the configuration of a run with a shell script in place of this monitor.
+func fakeRun(t *testing.T, script string, rows ...string) Config {
 	t.Helper()
 	if _, err := os.Stat("/bin/sh"); err != nil || runtime.GOOS != "linux" {
 		t.Skip("needs Linux's /proc and a shell")
 	}
 	name := filepath.Join(t.TempDir(), "fake")
-	if err := os.WriteFile(name, []byte(fake), 0o700); err != nil {
+	if err := os.WriteFile(name, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	return Config{
+		Self: name, Accels: []string{"interp"}, Kernel: "k", Initrd: "i", CPUs: []int{1}, Memory: 64, Rounds: 1,
+		Rows: rows, Time: 1, Idle: 1, Timeout: time.Minute,
+	}
+}
+
+// wantTable looks for lines in a report as it is printed; spaces do not count.
+func wantTable(t *testing.T, rep *Report, lines ...string) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := rep.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	flat := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range lines {
+		if !strings.Contains(flat, want) {
+			t.Errorf("the table lacks %q:\n%s", want, b.String())
+		}
+	}
 }
 
 func TestRun(t *testing.T) {
-	self := fakeProgram(t)
 	var progress bytes.Buffer
-	rep, err := Run(context.Background(), Config{
-		Self: self, QEMU: self, Native: self, Accels: []string{"interp"}, Kernel: "k", Initrd: "i",
-		CPUs: []int{1}, Memory: 64, Rounds: 3, Rows: []string{"boot", "int", "avx2"},
-		Time: time.Second, Idle: time.Millisecond, Timeout: time.Minute, Progress: &progress,
-	})
+	c := fakeRun(t, fake, "boot", "int", "avx2")
+	c.QEMU, c.Native, c.Rounds, c.Progress = c.Self, c.Self, 3, &progress
+	rep, err := Run(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +112,9 @@ func TestRunIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits until a guest counts as idle")
 	}
-	rep, err := Run(context.Background(), Config{
-		Self: fakeProgram(t), Accels: []string{"interp"}, CPUs: []int{1}, Memory: 64, Rounds: 1,
-		Rows: []string{"idle"}, Time: 1, Idle: 10 * time.Millisecond, Timeout: time.Minute,
-	})
+	c := fakeRun(t, fake, "idle")
+	c.Idle = 10 * time.Millisecond
+	rep, err := Run(context.Background(), c)
 	if err != nil || len(rep.Failures) > 0 {
 		t.Fatal(err, rep.Failures)
 	}
@@ -111,11 +126,9 @@ func TestRunIdle(t *testing.T) {
 // TestRunFails sees that a guest which fails is in the report, with what it
 // said last, and that the others are measured.
 func TestRunFails(t *testing.T) {
-	self := fakeProgram(t)
-	rep, err := Run(context.Background(), Config{
-		Self: self, Accels: []string{"interp"}, CPUs: []int{1}, Memory: 64, Rounds: 1, Append: "CPUS=3",
-		Native: self, Rows: []string{"boot", "int"}, Time: 1, Idle: 1, Timeout: time.Minute,
-	})
+	c := fakeRun(t, fake, "boot", "int")
+	c.Append, c.Native = "CPUS=3", c.Self
+	rep, err := Run(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,20 +210,10 @@ func TestPrint(t *testing.T) {
 		},
 		Failures: []string{"something"},
 	}
-	var b bytes.Buffer
-	if err := rep.Print(&b); err != nil {
-		t.Fatal(err)
-	}
-	flat := strings.Join(strings.Fields(b.String()), " ")
-	for _, want := range []string{
+	wantTable(t, &rep,
 		"boot, 2 CPU jit jit+unpack qemu-tcg qemu-tcg/jit init, s 2.00 1.00 4.00 2.00",
 		"jit qemu-tcg native qemu-tcg/jit jit/native integer loop, µs 10.0 25.0 5.00 2.50 2.00",
-		"failed: something",
-	} {
-		if !strings.Contains(flat, want) {
-			t.Errorf("the table lacks %q:\n%s", want, b.String())
-		}
-	}
+		"failed: something")
 }
 
 // TestGuest builds the guest program and lets it measure on the host.

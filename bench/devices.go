@@ -124,14 +124,16 @@ func (r *run) makeImages() (dir string, err error) {
 	// small writes into that are slow.
 	data := bytes.Repeat([]byte("dfemu. \n"), 512)
 	for _, name := range r.c.Devices.Disks {
-		if err := writeImage(filepath.Join(dir, name), data); err != nil {
+		if err := writeImage(filepath.Join(dir, name), data, r.c.Devices.Cache == "none"); err != nil {
 			return "", errors.Join(err, os.RemoveAll(dir))
 		}
 	}
 	return dir, nil
 }
 
-func writeImage(name string, data []byte) (err error) {
+// writeImage writes an image. For direct I/O nothing of it stays in the host's page cache, so that it is not measured how
+// that is cleared of it, block by block.
+func writeImage(name string, data []byte, direct bool) (err error) {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
@@ -142,7 +144,10 @@ func writeImage(name string, data []byte) (err error) {
 			return err
 		}
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil || !direct {
+		return err
+	}
+	return uncache(f)
 }
 
 // disk measures all disks in one guest, with images in dir.
