@@ -35,6 +35,15 @@ type VectorBlock interface {
 	WriteVAt(bufs [][]byte, off int64) error
 }
 
+// DescriptorBlock is a [Block] in a file of the host that its user may read itself, with many reads under way and nobody
+// waiting for each.
+type DescriptorBlock interface {
+	// Descriptor returns a descriptor on which byte off of the store, which is off of the file too, and what follows can be
+	// read into bufs, or false where that is done better, or only, by the methods of Block. The descriptor is valid until
+	// Close. With no bufs it tells whether there are such reads at all.
+	Descriptor(bufs [][]byte, off int64) (fd int, ok bool)
+}
+
 // FUABlock is a [Block] that can make one write durable without making all the
 // others durable too (Force Unit Access).
 type FUABlock interface {

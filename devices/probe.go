@@ -13,6 +13,7 @@ const (
 	ClassDMA                         // guest memory is read or written
 	ClassStrict                      // the driver breaks the specification
 	ClassState                       // the device changes state: link, reset, power
+	ClassPrompt                      // with ClassStrict: what a doorbell tells of is checked before its access ends
 )
 
 // A Probe connects a device to those who watch and disturb it: traces, strict

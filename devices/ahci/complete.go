@@ -8,9 +8,12 @@ import (
 	"dfemu/devices/ahci/ata"
 )
 
+// disturbed tells whether a fault was injected into the request.
+func (r *request) disturbed() bool { return r.effect != (devices.Effect{}) }
+
 // run executes the request; no lock is held.
 func (r *request) run() {
-	if r.effect != (devices.Effect{}) {
+	if r.disturbed() {
 		r.runFaulty()
 		return
 	}

@@ -9,8 +9,9 @@
 // How a command travels: a write to PxCI marks slots and wakes a worker of the
 // port. The worker takes a slot, reads command header, command FIS and PRD table
 // once (request.go), has the drive execute the command directly on guest memory,
-// and posts the FISes that answer it (complete.go). Register accesses never
-// wait for a drive. Whatever ends commands early (PxCMD.ST cleared, COMRESET,
+// and posts the FISes that answer it (complete.go). Reads of files that the host's
+// page cache is not used for are started in batches and land in batches, where
+// there are several at a time (reads.go). Register accesses never wait for a drive. Whatever ends commands early (PxCMD.ST cleared, COMRESET,
 // HBA reset) drops their results and shows its end (PxCMD.CR, PxSSTS, GHC.HR)
 // only when no transfer touches guest memory any more.
 //

@@ -71,7 +71,12 @@ func (p *port) work() {
 	defer p.mu.Unlock()
 	for !p.closed {
 		if r := p.next(); r != nil {
-			p.execute(r)
+			if !p.begun(r) {
+				p.execute(r)
+			}
+			continue
+		}
+		if p.startReads() {
 			continue
 		}
 		p.flush()
@@ -94,6 +99,7 @@ func (p *port) execute(r *request) {
 	if p.waiting() != 0 && (p.slow() || r.Data.Size >= bigTransfer) {
 		p.wakeWorker()
 	}
+	p.startReads() // they do not wait for this
 	p.mu.Unlock()
 	r.run()
 	p.mu.Lock()
@@ -180,8 +186,7 @@ func (p *port) begin(r *request) bool {
 		// The link is in test mode until it is reset.
 		p.hang(r, s)
 		return false
-	case r.fis[0] != fisH2D || r.header&hdrCFL < 4:
-		p.violation("4.2.3.1", "slot %d: command FIS of type %#x and %d words; must be a Register FIS (0x27)", r.slot, r.fis[0], r.header&hdrCFL)
+	case !r.checkFIS():
 		p.interfaceError()
 		return false
 	case r.fis[1]&h2dCommand == 0:
@@ -202,12 +207,7 @@ func (p *port) admit(r *request, s *station) bool {
 	queued := r.Command.Protocol.Queued()
 	if queued {
 		r.Tag = int(r.Task.Count >> 3 & 0x1f)
-		if r.Tag != r.slot || p.sact.Load()>>r.Tag&1 == 0 {
-			p.violation("5.5.1", "slot %d: queued command with tag %d and PxSACT %#x; the tag is the slot's number and its bit is set first", r.slot, r.Tag, p.sact.Load())
-		}
-		if p.d.cap&capSNCQ == 0 {
-			p.violation("3.1.1", "slot %d: queued command on an adapter without native command queuing (CAP.SNCQ)", r.slot)
-		}
+		r.checkQueued()
 	} else if s.queued > 0 {
 		// A drive aborts everything when it gets another command among queued ones
 		// (Serial ATA 3.3, section 13.6.3.3).
@@ -261,6 +261,17 @@ func (p *port) prepare(r *request) bool {
 		p.storeDMASetup(r)
 	}
 	return true
+}
+
+// checkQueued looks at a queued command, whose tag is known.
+func (r *request) checkQueued() {
+	p := r.p
+	if sact := p.sact.Load(); r.Tag != r.slot || sact>>r.Tag&1 == 0 {
+		p.violation("5.5.1", "slot %d: queued command with tag %d and PxSACT %#x; the tag is the slot's number and its bit is set first", r.slot, r.Tag, sact)
+	}
+	if p.d.cap&capSNCQ == 0 {
+		p.violation("3.1.1", "slot %d: queued command on an adapter without native command queuing (CAP.SNCQ)", r.slot)
+	}
 }
 
 func (r *request) checkDirection() {

@@ -82,7 +82,7 @@ func wild(t *testing.T, p []byte) {
 	h := newHBA(t, ahci.Options{Ports: 3, PortMultipliers: true, FISSwitching: len(p)&8 != 0})
 	w := &watcher{}
 	if len(p)&16 != 0 {
-		h.dev.Function().Probe().Watch(allClasses, w, w)
+		h.dev.Function().Probe().Watch(allClasses|devices.ClassPrompt, w, w)
 		w.effect = func(c *devices.Command) devices.Effect {
 			switch c.LBA % 8 {
 			case 1:
@@ -97,7 +97,11 @@ func wild(t *testing.T, p []byte) {
 			return devices.Effect{}
 		}
 	}
-	disk, _ := h.disk(0, ata.Options{}, 64<<10)
+	store := devices.Block(newStore(t, 64<<10))
+	if len(p)%4 == 3 {
+		store = devtest.NewFile(t, make([]byte, 64<<10)) // whose reads land later
+	}
+	disk := h.diskOn(0, ata.Options{}, store)
 	optical, err := atapi.New(atapi.Options{Name: "cd"})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"dfemu/devices/ahci/ata"
+	"dfemu/devices/internal/aio"
 )
 
 // Attach connects a drive to port n, at power-on or while the guest runs: the link
@@ -22,6 +23,7 @@ func (d *Device) Attach(n int, v ata.Drive) error {
 	p.drive = v
 	v.OnNotify(func() { p.notify(0) })
 	p.state("drive attached")
+	p.makeReads()
 	p.connect()
 	return nil
 }
@@ -33,6 +35,8 @@ func (d *Device) Detach(n int) (ata.Drive, error) {
 	if err != nil {
 		return nil, err
 	}
+	var reads *aio.Queue
+	defer func() { endReads(reads) }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := p.drive
@@ -43,6 +47,7 @@ func (d *Device) Detach(n int) (ata.Drive, error) {
 	p.state("drive detached")
 	p.dropLink()
 	p.drain()
+	reads, p.reads = p.reads, nil
 	v.OnNotify(nil)
 	return v, nil
 }

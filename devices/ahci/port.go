@@ -8,6 +8,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/ahci/ata"
+	"dfemu/devices/internal/aio"
 )
 
 // A station is what the adapter knows of one device behind a port: the one drive
@@ -35,6 +36,8 @@ type port struct {
 	n int
 
 	mu     sync.Mutex // guards everything that follows
+	reads  *aio.Queue // reads of a file that nobody waits for; nil if the drive does not gain by them
+	ready  []*aio.Op  // reads that are still to be started
 	wakeup *sync.Cond // on mu: a worker has something to do
 	quiet  *sync.Cond // on mu: running fell to 0, a worker ended
 
@@ -317,9 +320,11 @@ func (p *port) close() error {
 	for p.workers > 0 {
 		p.quiet.Wait()
 	}
-	l := p.drives()
-	p.drive, p.mult = nil, nil
+	p.drain()
+	l, reads := p.drives(), p.reads
+	p.drive, p.mult, p.reads = nil, nil, nil
 	p.mu.Unlock()
+	endReads(reads)
 	var errs []error
 	for _, v := range l {
 		errs = append(errs, v.Close())

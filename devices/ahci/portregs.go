@@ -353,6 +353,9 @@ func (p *port) issue(v uint32) {
 		return
 	}
 	p.ci.Or(v & p.d.slots)
+	if p.d.probe.Wants(devices.ClassPrompt) {
+		p.foresee(v & p.d.slots &^ p.taken)
+	}
 	p.wake()
 	if p.d.ccc.on.Load() {
 		p.d.cccIssued(p.n)

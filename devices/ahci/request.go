@@ -5,6 +5,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/ahci/ata"
+	"dfemu/devices/internal/aio"
 )
 
 // Fields of the first word of a command header (AHCI 1.3.1, section 4.2.2).
@@ -68,6 +69,7 @@ type request struct {
 	due           int64 // clock's time
 	after         int   // later completions to wait for
 	effect        devices.Effect
+	op            aio.Op           // of a read that nobody waits for
 	cmd           *devices.Command // for observers, or nil
 }
 
@@ -75,10 +77,30 @@ type request struct {
 // false after a bus error.
 func (r *request) fetch() bool {
 	p := r.p
+	if what, err := r.load(); err != nil {
+		return p.busError(what, err)
+	}
+	if p.d.probe.Wants(devices.ClassDMA) {
+		p.d.probe.DMA(devices.Transfer{Addr: r.headerAt, Bytes: headerSize, What: "command header"})
+		p.d.probe.DMA(devices.Transfer{Addr: r.table, Bytes: tablePRDT, What: "command table"})
+	}
+	r.Tag = r.slot
+	r.effect, r.cmd, r.phase, r.accepted = devices.Effect{}, nil, phaseNone, false
+	r.Moved, r.short = 0, false
+	r.starts, r.links = p.starts, p.links
+	r.segs = r.segs[:0]
+	r.Data.Pieces, r.Data.Size = r.Data.Pieces[:0], 0
+	return true
+}
+
+// load reads the command header and the command FIS. After a bus error it says what
+// could not be read.
+func (r *request) load() (what string, err error) {
+	p := r.p
 	r.headerAt = p.clb + uint64(r.slot)*headerSize
 	h, err := p.d.mem.View(r.headerAt, headerSize)
 	if err != nil {
-		return p.busError("command header", err)
+		return "command header", err
 	}
 	r.header = binary.LittleEndian.Uint32(h)
 	table := binary.LittleEndian.Uint64(h[8:])
@@ -92,23 +114,13 @@ func (r *request) fetch() bool {
 	r.table = table
 	t, err := p.d.mem.View(table, tablePRDT)
 	if err != nil {
-		return p.busError("command table", err)
+		return "command table", err
 	}
 	copy(r.fis[:], t)
 	copy(r.Packet[:], t[tablePacket:])
-	if p.d.probe.Wants(devices.ClassDMA) {
-		p.d.probe.DMA(devices.Transfer{Addr: r.headerAt, Bytes: headerSize, What: "command header"})
-		p.d.probe.DMA(devices.Transfer{Addr: table, Bytes: tablePRDT, What: "command table"})
-	}
 	r.pmp = r.fis[1] & 0xf
 	r.Task = decodeH2D(&r.fis)
-	r.Tag = r.slot
-	r.effect, r.cmd, r.phase, r.accepted = devices.Effect{}, nil, phaseNone, false
-	r.Moved, r.short = 0, false
-	r.starts, r.links = p.starts, p.links
-	r.segs = r.segs[:0]
-	r.Data.Pieces, r.Data.Size = r.Data.Pieces[:0], 0
-	return true
+	return "", nil
 }
 
 func (r *request) checkHeader(table uint64) {
@@ -125,6 +137,15 @@ func (r *request) checkHeader(table uint64) {
 	if p.d.o.No64 && table>>32 != 0 {
 		p.violation("4.2.2", "slot %d: the command table is above 4 GiB on an adapter without 64-bit addressing", r.slot)
 	}
+}
+
+// checkFIS tells whether the command FIS is one that the port sends.
+func (r *request) checkFIS() bool {
+	ok := r.fis[0] == fisH2D && r.header&hdrCFL >= 4
+	if !ok {
+		r.p.violation("4.2.3.1", "slot %d: command FIS of type %#x and %d words; must be a Register FIS (0x27)", r.slot, r.fis[0], r.header&hdrCFL)
+	}
+	return ok
 }
 
 // target finds the drive that the command FIS goes to.

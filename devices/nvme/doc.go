@@ -9,7 +9,9 @@
 // Each submission queue has a goroutine of its own that is woken by the doorbell
 // and serves commands one after the other while the store answers quickly, and
 // hands them to helpers as soon as it does not. Completions are posted in the
-// order in which commands end. A doorbell write never waits for a store.
+// order in which commands end. A doorbell write never waits for a store. Reads of
+// files that the host's page cache is not used for are started in batches, and
+// land in batches, where there are several at a time (reads.go).
 //
 // Lock order: namespace.guard, Device.mu, Subsystem.mu, other locks of namespaces, subQueue.mu,
 // compQueue.mu, Device.irqMu. The vCPU's goroutine takes only the last three

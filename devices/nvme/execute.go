@@ -43,12 +43,19 @@ func (q *subQueue) perform(r *request) {
 	r.shape.page = q.d.pageSize
 	r.shape.flop, r.shape.flip = r.effect.FlipTable, r.effect.Seed
 	st, done := success, true
-	if q.id == admin {
+	switch {
+	case q.id == admin:
 		st, done = q.d.admin(r)
-	} else {
+	case q.swift(r):
+		q.begin(r)
+		return
+	default:
+		q.startReads() // they do not wait for this
+		q.blocking.Add(1)
 		start := q.d.o.Clock.Now()
 		st = q.d.io(r)
 		q.measure(q.d.o.Clock.Now() - start)
+		q.blocking.Add(-1)
 	}
 	if done {
 		q.fail(r, st)
@@ -100,6 +107,7 @@ func (q *subQueue) delayed(r *request) {
 		q.fail(r, effectStatus(&r.effect))
 	} else {
 		q.perform(r)
+		q.startReads()
 	}
 	q.cq.notify()
 }

@@ -37,10 +37,14 @@ func FuzzController(f *testing.F) {
 			}
 			return b
 		}
+		first := memory(64 << 10)
+		if len(in)%4 == 3 {
+			first = devtest.NewFile(t, make([]byte, 64<<10)) // whose reads land later
+		}
 		d := newDriver(t, nvme.Options{
 			Queues: 4, QueueEntries: 16, MaxTransfer: 64 << 10, Buffer: 8192, HostMemory: 4096, Clock: devtest.NewClock(time.Unix(0, 0)),
 			Sub: nvme.SubsystemOptions{MaxNamespaces: 4, PoolZoneSize: 64 << 10, Pool: memory(320 << 10), Namespaces: []nvme.NamespaceOptions{
-				{Store: memory(64 << 10)},
+				{Store: first},
 				{Store: memory(80 << 10), BlockSize: 4096, Zoned: true, ZoneSize: 16 << 10, MaxOpen: 2, MaxActive: 3},
 			}},
 		})

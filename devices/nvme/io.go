@@ -57,11 +57,8 @@ func (d *Device) io(r *request) status {
 		return d.flushMany()
 	}
 	ns := r.ns
-	if ns.formatting.Load() {
-		return formatInProgress
-	}
-	if d.sub.wipe.busy() && r.e.op != opFlush {
-		return sanitizeInProgress
+	if st := d.usable(r, ns); st != success {
+		return st
 	}
 	if r.first != nil {
 		ns.guard.Lock()
@@ -70,6 +67,22 @@ func (d *Device) io(r *request) status {
 		ns.guard.RLock()
 		defer ns.guard.RUnlock()
 	}
+	return d.guarded(r, ns)
+}
+
+// usable tells whether a namespace is in a state in which it takes a command.
+func (d *Device) usable(r *request, ns *namespace) status {
+	if ns.formatting.Load() {
+		return formatInProgress
+	}
+	if d.sub.wipe.busy() && r.e.op != opFlush {
+		return sanitizeInProgress
+	}
+	return success
+}
+
+// guarded carries an I/O command out with the namespace's guard held.
+func (d *Device) guarded(r *request, ns *namespace) status {
 	if ns.gone.Load() {
 		return invalidNamespace
 	}
@@ -148,13 +161,19 @@ func (d *Device) settle(ns *namespace, fua bool) status {
 	return success
 }
 
-// readable checks that the n bytes of the command's blocks can be read. out is the direction of its own data: it
-// comes from the host.
-func (r *request) readable(ns *namespace, n uint64, out bool) status {
-	c := &r.io
+// readable finds out where in the store the n bytes of the command's blocks begin, if they can be read. out is the
+// direction of its own data: it comes from the host.
+func (r *request) readable(ns *namespace, out bool) (off int64, n uint64, st status) {
+	c, g := &r.io, ns.geometry()
+	off, n = ns.base+int64(c.slba<<g.shift), c.blocks<<g.shift
 	if st := r.shape.parse(&r.e, n, out); st != success {
-		return st
+		return 0, 0, st
 	}
+	return off, n, ns.checkBlocks(c)
+}
+
+// checkBlocks tells whether blocks that are there can be read.
+func (ns *namespace) checkBlocks(c *rw) status {
 	if ns.bad.hit(c.slba, c.blocks) {
 		return unrecoveredRead
 	}
@@ -165,17 +184,22 @@ func (r *request) readable(ns *namespace, n uint64, out bool) status {
 }
 
 func (d *Device) read(r *request, ns *namespace) status {
-	c, g := &r.io, ns.geometry()
-	n := c.blocks << g.shift
-	if st := r.readable(ns, n, false); st != success {
+	off, n, st := r.readable(ns, false)
+	if st != success {
 		return st
 	}
 	d.counters.reads.Add(1)
 	d.counters.readUnits.Add(n >> 9)
-	if c.fua && ns.flush() != nil {
+	if r.io.fua && ns.flush() != nil {
 		return unrecoveredRead
 	}
-	return d.move(r, ns, ns.base+int64(c.slba<<g.shift), false)
+	if r.swift {
+		if r.q.prepare(r, ns, off) {
+			return started
+		}
+		r.q.startReads()
+	}
+	return d.move(r, ns, off, false)
 }
 
 func (d *Device) write(r *request, ns *namespace) status {
@@ -206,32 +230,54 @@ func (d *Device) write(r *request, ns *namespace) status {
 	return d.settle(ns, c.fua)
 }
 
-// move copies between the store and the pieces of memory in r.shape: directly
-// where they are RAM and the store takes them as they are, else through a buffer.
-func (d *Device) move(r *request, ns *namespace, off int64, write bool) status {
-	segs := r.shape.segs
-	if len(segs) > 1 && ns.vec == nil || r.effect.FlipData != 0 || r.effect.ShortOn {
-		return d.moveBuffered(r, ns, off, write)
+// view finds the pieces of memory in r.shape. It reports whether data can be moved
+// there as it is.
+func (r *request) view() bool {
+	if r.effect.FlipData != 0 || r.effect.ShortOn {
+		return false
 	}
-	bufs := r.bufs[:0]
+	d, segs := r.q.d, r.shape.segs
+	r.bufs = r.bufs[:0]
 	for i := range segs {
 		s := &segs[i]
 		if s.bucket {
-			return d.moveBuffered(r, ns, off, write)
+			return false
 		}
 		b, err := d.mem.View(s.addr, int(s.len))
 		if err != nil {
-			r.bufs = bufs[:0]
-			return d.moveBuffered(r, ns, off, write)
+			return false
 		}
-		bufs = append(bufs, b)
+		r.bufs = append(r.bufs, b)
 	}
-	r.bufs = bufs
-	if d.probe.Wants(devices.ClassDMA) {
-		for i := range segs {
-			d.reportDMA(segs[i], !write)
+	return true
+}
+
+// reportData tells those who watch about the pieces of memory in r.shape.
+func (r *request) reportData(write bool) {
+	if d := r.q.d; d.probe.Wants(devices.ClassDMA) {
+		for i := range r.shape.segs {
+			d.reportDMA(r.shape.segs[i], !write)
 		}
 	}
+}
+
+// received tells the CPUs about data in the pieces of memory in r.shape. Also
+// after an error some of it may have changed.
+func (r *request) received() {
+	for i := range r.shape.segs {
+		s := &r.shape.segs[i]
+		r.q.d.mem.Written(s.addr, int(s.len))
+	}
+}
+
+// move copies between the store and the pieces of memory in r.shape: directly
+// where they are RAM and the store takes them as they are, else through a buffer.
+func (d *Device) move(r *request, ns *namespace, off int64, write bool) status {
+	if len(r.shape.segs) > 1 && ns.vec == nil || !r.view() {
+		return d.moveBuffered(r, ns, off, write)
+	}
+	r.reportData(write)
+	bufs := r.bufs
 	var err error
 	switch {
 	case len(bufs) == 1 && write:
@@ -244,10 +290,7 @@ func (d *Device) move(r *request, ns *namespace, off int64, write bool) status {
 		err = ns.vec.ReadVAt(bufs, off)
 	}
 	if !write {
-		// Also after an error some of it may have changed.
-		for i := range segs {
-			d.mem.Written(segs[i].addr, int(segs[i].len))
-		}
+		r.received()
 	}
 	return ioStatus(err, write)
 }
@@ -291,22 +334,20 @@ func (d *Device) moveBuffered(r *request, ns *namespace, off int64, write bool) 
 
 // compare is the command Compare.
 func (d *Device) compare(r *request, ns *namespace) status {
-	c, g := &r.io, ns.geometry()
-	n := c.blocks << g.shift
-	if st := r.readable(ns, n, true); st != success {
+	off, n, st := r.readable(ns, true)
+	if st != success {
 		return st
 	}
 	mine, theirs := d.buffer(), d.buffer()
 	defer d.release(mine)
 	defer d.release(theirs)
-	base := ns.base + int64(c.slba<<g.shift)
 	for at := uint64(0); at < n; at += chunk {
 		k := min(n-at, chunk)
 		a, b := (*mine)[:k], (*theirs)[:k]
 		if st := d.gather(r, b, at); st != success {
 			return st
 		}
-		if _, err := ns.store.ReadAt(a, base+int64(at)); err != nil {
+		if _, err := ns.store.ReadAt(a, off+int64(at)); err != nil {
 			return unrecoveredRead
 		}
 		if string(a) != string(b) {
@@ -319,13 +360,8 @@ func (d *Device) compare(r *request, ns *namespace) status {
 // verify is the command Verify: the blocks can be read.
 func (d *Device) verify(r *request, ns *namespace) status {
 	c, g := &r.io, ns.geometry()
-	if ns.bad.hit(c.slba, c.blocks) {
-		return unrecoveredRead
-	}
-	if ns.zones != nil {
-		if st := ns.zones.checkRead(ns, c.slba, c.blocks); st != success {
-			return st
-		}
+	if st := ns.checkBlocks(c); st != success {
+		return st
 	}
 	return d.eachChunk(ns, c.slba, c.blocks<<g.shift, func([]byte, uint64) status { return success })
 }

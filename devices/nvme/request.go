@@ -2,6 +2,7 @@ package nvme
 
 import (
 	"dfemu/devices"
+	"dfemu/devices/internal/aio"
 )
 
 // A request is a command on its way through the controller.
@@ -18,6 +19,10 @@ type request struct {
 	effect  devices.Effect
 	faulted bool             // a fault injector has been asked
 	cmd     *devices.Command // for traces and faults; nil while nobody watches
+
+	op    aio.Op // of a read that nobody waits for
+	alone bool   // no other command was there when it was taken
+	swift bool   // it may land later
 
 	parked      parking
 	firstFailed bool  // of a fused operation, it was the first command
@@ -43,7 +48,7 @@ func (r *request) reset() {
 	r.result, r.due = 0, 0
 	r.io = rw{}
 	r.effect = devices.Effect{}
-	r.faulted, r.firstFailed, r.parked = false, false, running
+	r.faulted, r.firstFailed, r.alone, r.swift, r.parked = false, false, false, false, running
 	clear(r.bufs)
 	r.bufs = r.bufs[:0]
 }

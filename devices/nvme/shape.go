@@ -19,13 +19,14 @@ type shape struct {
 	page  uint64 // bytes of a memory page
 	flip  uint64 // when not 0, selects a bit of the first list entry read to be inverted
 	flop  bool   // flip is wanted
+	quiet bool   // lists read are not reported
 	tab   [4096]byte
 }
 
 // table reads a piece of a list in memory. A fault may damage the copy.
 func (s *shape) table(addr uint64, n int, what string) ([]byte, error) {
 	b := s.tab[:n]
-	if s.d.probe.Wants(devices.ClassDMA) {
+	if !s.quiet && s.d.probe.Wants(devices.ClassDMA) {
 		s.d.probe.DMA(devices.Transfer{Addr: addr, Bytes: n, What: what})
 	}
 	if err := s.d.mem.Read(addr, b); err != nil {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/internal/aio"
 )
 
 // States of a queue's goroutine.
@@ -34,6 +35,8 @@ type subQueue struct {
 
 	tail     atomic.Uint32
 	head     atomic.Uint32 // written with mu held
+	reads    *aio.Queue    // reads of files that nobody waits for; nil if no namespace gains by them
+	blocking atomic.Int32  // goroutines that execute a command with calls that wait
 	state    atomic.Int32
 	bell     bell
 	closed   atomic.Bool
@@ -53,6 +56,7 @@ type subQueue struct {
 	last      *request // of pending
 	waiting   int      // number of pending
 	active    []*request
+	ready     []*aio.Op // reads that are still to be started
 	free      *request
 	cids      []uint64 // bits of the command identifiers in use
 	entry     [sqeSize]byte
@@ -66,6 +70,7 @@ func newSubQueue(d *Device, id uint16, size uint32, base uint64, cq *compQueue) 
 	}
 	q.cost.Store(watchPeriod)
 	q.watch = d.o.Clock.NewTimer(q.watched)
+	q.makeReads()
 	q.state.Store(working)
 	q.wg.Add(1)
 	go q.lead()
@@ -74,7 +79,7 @@ func newSubQueue(d *Device, id uint16, size uint32, base uint64, cq *compQueue) 
 
 // kick has commands looked for. It never waits.
 func (q *subQueue) kick() {
-	if !q.wake() && q.cost.Load() > slowAfter {
+	if !q.wake() && q.cost.Load() > slowAfter && (q.reads == nil || q.blocking.Load() > 0) {
 		q.help()
 	}
 }
@@ -113,7 +118,7 @@ func (q *subQueue) work() {
 			q.cq.notify()
 		}
 		if left > 0 {
-			if slow {
+			if slow && !q.swift(r) {
 				q.help()
 			}
 			if !q.watching.Load() {
@@ -121,7 +126,11 @@ func (q *subQueue) work() {
 			}
 		}
 		q.execute(r)
+		if left == 0 {
+			q.startReads()
+		}
 	}
+	q.startReads()
 	q.cq.notify()
 }
 
@@ -147,12 +156,16 @@ func (q *subQueue) helper() {
 		if r == nil {
 			break
 		}
-		if left > 0 && q.cost.Load() > slowAfter {
+		if left > 0 && q.cost.Load() > slowAfter && !q.swift(r) {
 			q.help()
 		}
 		q.execute(r)
+		if left == 0 {
+			q.startReads()
+		}
 		q.cq.notify()
 	}
+	q.startReads()
 	q.mu.Lock()
 	q.helpers--
 	// A command that came between the last look and here was refused a helper if all were busy.
@@ -222,6 +235,7 @@ func (q *subQueue) take() (r *request, left int) {
 	r.next = nil
 	q.waiting--
 	q.executing++
+	r.alone = q.executing == 1 && q.waiting == 0
 	r.slot = len(q.active)
 	q.active = append(q.active, r)
 	q.progress.Add(1)
@@ -398,6 +412,9 @@ func (q *subQueue) stop() (left []*request) {
 	q.wg.Wait()
 	q.rest()
 	q.bell.close()
+	if q.reads != nil {
+		q.reads.Close()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range q.active {

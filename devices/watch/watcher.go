@@ -90,6 +90,9 @@ func (a *attachment) follow() {
 	}
 	if o.Strict != nil {
 		classes |= devices.ClassStrict
+		if o.Strict.Stop != nil {
+			classes |= devices.ClassPrompt // the machine halts at the access that is to blame
+		}
 	}
 	var f devices.Faults
 	if o.Faults != nil && o.Faults.concerns(a.name) {

@@ -108,17 +108,14 @@ func (d *Disk) Abort(r *Request) { d.noteError(r) }
 
 func (d *Disk) execute(r *Request) {
 	t := &r.Task
-	switch t.Command {
-	case CmdReadFPDMA, CmdReadDMAExt, CmdReadDMA, CmdReadDMANR, CmdReadSectors, CmdReadSectorsNR,
-		CmdReadSectorsExt, CmdReadMultiple, CmdReadMultipleExt:
+	if write, durable, ok := plainTransfer(t); write {
+		d.write(r, durable)
+		return
+	} else if ok {
 		d.read(r)
-	case CmdWriteFPDMA:
-		d.write(r, t.Device&deviceFUA != 0)
-	case CmdWriteDMAExt, CmdWriteDMA, CmdWriteDMANR, CmdWriteSectors, CmdWriteSectorsNR,
-		CmdWriteSectorsExt, CmdWriteMultiple, CmdWriteMultipleExt:
-		d.write(r, false)
-	case CmdWriteDMAFUAExt, CmdWriteMultipleFUA:
-		d.write(r, true)
+		return
+	}
+	switch t.Command {
 	case CmdVerify, CmdVerifyNR, CmdVerifyExt:
 		d.verify(r)
 	case CmdFlush, CmdFlushExt:

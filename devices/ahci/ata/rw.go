@@ -51,8 +51,23 @@ func (d *Disk) read(r *Request) {
 	if !d.locate(r, true) {
 		return
 	}
+	n := r.whole(d, false)
+	d.wasRead(r, n, d.load(r, int64(r.Command.LBA)<<d.shift, n))
+}
+
+// whole is how many bytes a request moves: of a write, blocks are written whole or
+// not at all.
+func (r *Request) whole(d *Disk, write bool) int64 {
 	n := min(r.Command.Bytes, r.Data.Size)
-	if err := d.load(r, int64(r.Command.LBA)<<d.shift, n); err != nil {
+	if write {
+		n = n >> d.shift << d.shift
+	}
+	return n
+}
+
+// wasRead ends a read of n bytes.
+func (d *Disk) wasRead(r *Request, n int64, err error) {
+	if err != nil {
 		d.fault(r, true)
 		return
 	}
@@ -94,9 +109,13 @@ func (d *Disk) write(r *Request, durable bool) {
 		r.Fail(ErrAborted)
 		return
 	}
-	n := min(r.Command.Bytes, r.Data.Size)
-	n = n >> d.shift << d.shift // a block is written whole or not at all
-	if err := d.stow(r, int64(r.Command.LBA)<<d.shift, n); err != nil {
+	n := r.whole(d, true)
+	d.wasWritten(r, n, d.stow(r, int64(r.Command.LBA)<<d.shift, n), durable)
+}
+
+// wasWritten ends a write of n bytes.
+func (d *Disk) wasWritten(r *Request, n int64, err error, durable bool) {
+	if err != nil {
 		d.fault(r, false)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"dfemu/devices"
+	"dfemu/devices/internal/aio"
 	"dfemu/devices/virtio"
 )
 
@@ -37,7 +38,10 @@ type Device struct {
 	capacity atomic.Uint64 // sectors
 	direct   atomic.Bool   // the driver wants each write durable when it completes
 	buffers  sync.Pool     // of *[]byte, for transfers in several pieces
+	flights  sync.Pool     // of *flight
 	late     delays
+	reads    *aio.Queue   // reads of a file that nobody waits for; nil if the store does not gain by them
+	under    atomic.Int32 // requests under way
 }
 
 // New returns a device over a store, which it owns from then on.
@@ -83,6 +87,10 @@ func New(o Options, store devices.Block) (*Device, error) {
 	})
 	d.Init(d)
 	d.late.init(d)
+	if aio.Suits(store) {
+		// Without the means, all is done with calls that wait.
+		d.reads, _ = aio.New(d.land)
+	}
 	for i := range queues {
 		q := d.Queue(i)
 		d.Handle(i, max(1, o.Workers/o.Queues), func(c *virtio.Chain) { d.serve(q, c) })
@@ -135,6 +143,9 @@ func (d *Device) Close() error {
 	d.late.close()
 	if err := d.Device.Close(); err != nil {
 		return err
+	}
+	if d.reads != nil {
+		d.reads.Close()
 	}
 	return d.store.Close()
 }

@@ -22,7 +22,12 @@ func (d *Device) serve(q *virtio.Queue, c *virtio.Chain) {
 	}
 	status := d.check(&r)
 	if status == statusOK {
+		// One without others beside it is waited for.
+		if d.under.Add(1) > 1 && d.reads != nil && d.start(q, c, &r) {
+			return
+		}
 		status = d.do(c, &r)
+		d.under.Add(-1) // before the driver hears of it and sends the next one
 	}
 	q.Push(c, d.finish(q, c, &r, status))
 }
@@ -166,16 +171,9 @@ func (d *Device) move(m devices.Memory, r *request, off int64, write bool) error
 	if len(r.data) > 1 && !many || len(r.flips) != 0 {
 		return d.moveBuffered(m, r, off, write)
 	}
-	bufs := make([][]byte, 0, 8)
-	for _, s := range r.data {
-		if s.Len == 0 {
-			continue
-		}
-		b, err := m.View(s.Addr, int(s.Len))
-		if err != nil {
-			return d.moveBuffered(m, r, off, write)
-		}
-		bufs = append(bufs, b)
+	bufs, ok := view(m, r.data, make([][]byte, 0, 8))
+	if !ok {
+		return d.moveBuffered(m, r, off, write)
 	}
 	var err error
 	switch {
@@ -189,12 +187,33 @@ func (d *Device) move(m devices.Memory, r *request, off int64, write bool) error
 		err = v.ReadVAt(bufs, off)
 	}
 	if !write {
-		// Also after an error some of it may have changed.
-		for _, s := range r.data {
-			m.Written(s.Addr, int(s.Len))
-		}
+		written(m, r.data)
 	}
 	return err
+}
+
+// view appends the pieces of memory of segments to bufs. It reports false if not all
+// of it can be reached as it is.
+func view(m devices.Memory, data []virtio.Segment, bufs [][]byte) ([][]byte, bool) {
+	for _, s := range data {
+		if s.Len == 0 {
+			continue
+		}
+		b, err := m.View(s.Addr, int(s.Len))
+		if err != nil {
+			return bufs, false
+		}
+		bufs = append(bufs, b)
+	}
+	return bufs, true
+}
+
+// written tells the CPUs about data read into memory. Also after an error some of
+// it may have changed.
+func written(m devices.Memory, data []virtio.Segment) {
+	for _, s := range data {
+		m.Written(s.Addr, int(s.Len))
+	}
 }
 
 func (d *Device) moveBuffered(m devices.Memory, r *request, off int64, write bool) error {

@@ -27,15 +27,15 @@ type Options struct {
 // File is a file or block device of the host, locked against use by a second
 // disk or machine: exclusively if writable, against writers if read-only. Its
 // methods may be called concurrently: many requests are in flight when many
-// goroutines are in a call. An io_uring with one goroutine that takes
-// completions is slower than that for what is in the page cache at any depth,
-// and for direct I/O up to 32 in flight.
+// goroutines are in a call. For direct I/O, Descriptor lets devices have many reads
+// in flight from one.
 type File struct {
 	f      *os.File
 	name   string
 	o      Options
 	edge   sync.Mutex // held while a block is read, changed and written back
 	failed atomic.Bool
+	huge   hugeBuffers
 }
 
 // Open opens and locks a file. If it is locked by another the error wraps
@@ -123,6 +123,9 @@ func (h *File) Size() (int64, error) {
 
 // ReadAt implements io.ReaderAt.
 func (h *File) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) >= largeRead && h.readHuge([][]byte{p}, off) {
+		return len(p), nil
+	}
 	if h.o.Direct && !aligned(p, off) {
 		return h.readBuffered(p, off)
 	}
@@ -185,6 +188,9 @@ func (h *File) WriteV(bufs [][]byte, off int64) error {
 }
 
 func (h *File) vectors(bufs [][]byte, off int64, write bool) error {
+	if !write && h.readHuge(bufs, off) {
+		return nil
+	}
 	if !h.o.Direct || alignedAll(bufs, off) {
 		return transferVectors(h.f, bufs, off, write)
 	}
@@ -201,6 +207,14 @@ func (h *File) vectors(bufs [][]byte, off int64, write bool) error {
 		off += int64(len(p))
 	}
 	return nil
+}
+
+// Descriptor returns the file's descriptor for direct reads that are aligned as they are.
+func (h *File) Descriptor(bufs [][]byte, off int64) (fd int, ok bool) {
+	if !h.o.Direct || !alignedAll(bufs, off) {
+		return 0, false
+	}
+	return int(h.f.Fd()), true
 }
 
 // Sync makes what was written durable. Once it has failed it goes on failing:
@@ -274,6 +288,7 @@ func (h *File) Close() error {
 		// started and has not closed what it inherited.
 		unlock(h.f)
 	}
+	h.huge.close()
 	return h.f.Close()
 }
 

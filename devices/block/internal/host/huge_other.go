@@ -1,0 +1,9 @@
+//go:build !linux
+
+package host
+
+import "errors"
+
+func newHuge() (hugeBuffer, error) { return hugeBuffer{}, errors.ErrUnsupported }
+
+func (hugeBuffer) unmap() {}
