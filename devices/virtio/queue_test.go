@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"dfemu/devices/devtest"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/virtiotest"
 )
@@ -177,7 +178,7 @@ func TestEventIdxInterrupts(t *testing.T) {
 }
 
 func TestGoroutinesEnd(t *testing.T) {
-	before := runtime.NumGoroutine()
+	ended := devtest.Goroutines(t)
 	e := newEcho(8, false)
 	_, q := start(t, e, 0, 64)
 	for range 30 {
@@ -186,9 +187,7 @@ func TestGoroutinesEnd(t *testing.T) {
 	q.Kick()
 	q.Wait(30)
 	e.Close()
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines before, %d after", before, n)
-	}
+	ended()
 }
 
 // TestHostileRings gives the device rings that make no sense: it must stop and

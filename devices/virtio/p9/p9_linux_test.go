@@ -695,7 +695,7 @@ func TestSave(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	ended, files := devtest.Goroutines(t), descriptors(t)
 	dev, err := New(Options{Name: "virtio-9p0", Dir: t.TempDir(), Tag: "x"})
 	check(t, err)
 	c := &client{T: t, dev: dev}
@@ -707,13 +707,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	c.walk(0, 1, "")
 	c.do(tLcreate, 1, "f", openReadWrite, 0o644, 0)
 	check(t, dev.Close())
-	// One that has ended may take a moment to go.
-	for i := 0; runtime.NumGoroutine() > goroutines; i++ {
-		if i > 1000 {
-			t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	ended()
 	if n := descriptors(t); n != files {
 		t.Errorf("%d descriptors before, %d after", files, n)
 	}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
 
+	"dfemu/devices/devtest"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/rng"
 	"dfemu/devices/virtio/virtiotest"
@@ -71,7 +71,7 @@ func TestBroken(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	before := runtime.NumGoroutine()
+	ended := devtest.Goroutines(t)
 	dev := rng.New(rng.Options{Name: "virtio-rng0"})
 	d := virtiotest.New(t, dev.Function(), true)
 	d.Start(0)
@@ -79,7 +79,5 @@ func TestCloseLeavesNothing(t *testing.T) {
 	d.Go()
 	q.Do(nil, 8)
 	dev.Close()
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines before, %d after", before, n)
-	}
+	ended()
 }

@@ -771,20 +771,14 @@ func TestSave(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	before := runtime.NumGoroutine()
+	ended := devtest.Goroutines(t)
 	r := newRig(t)
 	r.ready()
 	r.rec.Disturb("READ(10)", devices.Effect{Hang: true})
 	r.rq.Add([][]byte{r.header(cdb10(opRead10, 0, 0, 1))}, answerHeader+defaultSense, 512)
 	r.rq.Kick()
 	check1(t, r.dev.Close())
-	// One that has ended may take a moment to go.
-	for i := 0; runtime.NumGoroutine() > before; i++ {
-		if i > 1000 {
-			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	ended()
 	if !r.disks[0].closed || !r.disks[1].closed {
 		t.Error("a store is open")
 	}

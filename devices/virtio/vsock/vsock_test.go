@@ -472,7 +472,7 @@ func TestSave(t *testing.T) {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	before := runtime.NumGoroutine()
+	ended := devtest.Goroutines(t)
 	g := newGuest(t)
 	g.open()
 	for range 3 { // hosts that say nothing, and one that waits for the guest
@@ -486,13 +486,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	check1(io.WriteString(sock, "CONNECT 1\n"))(t)
 	g.receiveUntil(opRequest, func() {})
 	check(t, g.dev.Close())
-	// One that has ended may take a moment to go.
-	for i := 0; runtime.NumGoroutine() > before; i++ {
-		if i > 1000 {
-			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	ended()
 	for _, path := range []string{g.path, g.path + packetSuffix} {
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("%s is still there", path)
