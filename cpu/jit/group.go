@@ -196,14 +196,22 @@ func (b *builder) reachAt(n *inst, a access) rm {
 	b.alu64(5, r14, b.slotAt(int(a.base), slotTag(a.write)))
 	b.within(int(a.base), s.size)
 	away := b.jcc(ccA)
-	b.alu64(0, r14, b.slotAt(int(a.base), layout.SlotHost))
 	back := len(b.b)
+	h := hostOf[a.base]
+	if h != noReg {
+		b.load64(r14, b.slotAt(int(a.base), layout.SlotDelta))
+	} else {
+		b.alu64(0, r14, b.slotAt(int(a.base), layout.SlotHost))
+	}
 	b.slow()
 	op := &b.colds[len(b.colds)-1]
 	op.group, op.access, op.access.disp, op.size = true, a, s.lo+s.after, s.size
 	c := cold{from: []int{away}, kind: coldGroup, next: back, access: a, size: s.size}
 	c.access.disp = s.lo
 	b.colds = append(b.colds, c)
+	if h != noReg {
+		return rm{mem: true, reg: h, index: r14, disp: a.disp}
+	}
 	return at(r14, a.disp-s.lo)
 }
 

@@ -104,6 +104,11 @@ func lastOf(size int32) int32 {
 // not answer, or the address is not aligned to align bytes (0: need not be), the interpreter
 // executes the instruction. It destroys rAX, r15 and the flags.
 func (b *builder) reach(slot int, size int32, write bool, align uint8) {
+	b.check(slot, size, write, align, noReg, 0)
+}
+
+// check is reach and, where there is a base, leaves in r14 the distance from the linear address, disp from the base, to that of the host.
+func (b *builder) check(slot int, size int32, write bool, align uint8, base reg, disp int32) {
 	var from []int
 	if align > 1 {
 		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r14))
@@ -115,10 +120,14 @@ func (b *builder) reach(slot int, size int32, write bool, align uint8) {
 	b.alu64(5, r14, tag)
 	b.within(slot, size)
 	away := b.jcc(ccA)
-	b.alu64(0, r14, b.slotAt(slot, layout.SlotHost))
+	if base != noReg {
+		b.load64(r14, b.slotAt(slot, layout.SlotDelta))
+	} else {
+		b.alu64(0, r14, b.slotAt(slot, layout.SlotHost))
+	}
 	back := len(b.b)
 	b.slow(from...)
-	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size})
+	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size, base: base, disp: disp})
 }
 
 // elsewhere is cold code: the access c is not to the page that its slot has, but at r14 from there. The slot changes to
@@ -140,8 +149,15 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})
 	fill := b.jcc(ccNE)
 	b.load64(rAX, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
+	found := func() {
+		if c.base != noReg {
+			b.mov64(r14, rAX)
+		} else {
+			b.alu64(0, r14, inReg(rAX))
+		}
+	}
 	if b.r.User {
-		b.alu64(0, r14, inReg(rAX))
+		found()
 	}
 	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
 	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
@@ -159,7 +175,7 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 		b.jumpTo(back)
 	} else {
 		again := b.jcc(ccE)
-		b.alu64(0, r14, inReg(rAX))
+		found()
 		b.jumpTo(back)
 		b.land(again)
 	}
@@ -168,6 +184,10 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	b.lea64(rAX, b.slotAt(c.slot, 0))
 	b.callTo(stub)
 	b.jccTo(ccB, miss)
+	if c.base != noReg {
+		b.lea64(r15, at(c.base, c.disp))
+		b.alu64(5, r14, inReg(r15))
+	}
 	b.jumpTo(back)
 }
 
@@ -197,8 +217,15 @@ func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) rm 
 		}
 	}
 	b.address(n)
-	b.reach(b.slotOf(n), size, write, align)
-	return at(r14, 0)
+	m := &n.Mem
+	if m.Base >= 16 || m.Index != x86.NoReg || m.Seg == x86.FS || m.Seg == x86.GS || n.AddrSize != 8 || hostOf[m.Base] == noReg {
+		b.reach(b.slotOf(n), size, write, align)
+		return at(r14, 0)
+	}
+	// What the processor waits for is the register and a load, not the comparison.
+	h := hostOf[m.Base]
+	b.check(b.slotOf(n), size, write, align, h, int32(m.Disp))
+	return rm{mem: true, reg: h, index: r14, disp: int32(m.Disp)}
 }
 
 // reachStack returns the host's operand for the word at a distance from the top of the stack.

@@ -58,6 +58,9 @@ type cold struct {
 	slot  int
 	write bool
 	size  int32
+	// base, if not noReg, and disp are the address: the distance to the host's is wanted in r14, rather than the host's address.
+	base reg
+	disp int32
 	// Of a coldGroup, and of a coldOp of the first of a group: from where to where it extends.
 	group  bool
 	access access
@@ -362,7 +365,6 @@ func (b *builder) finish() {
 			for _, j := range b.fillGroup(c) {
 				b.aim(j, b.colds[i-1].at)
 			}
-			b.alu64(0, r14, b.slotAt(int(c.access.base), layout.SlotHost))
 			b.jumpTo(b.base + uintptr(c.next))
 		case coldOp:
 			c.at = b.here()
