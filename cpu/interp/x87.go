@@ -146,8 +146,8 @@ func compileX87(c *CPU, in *x86.Inst, o *Op) (done, end bool) {
 	if in.Op < x86.FWAIT || in.Op > x86.FNSTSW {
 		return false, false
 	}
-	if o.next > o.start && int(o.next) <= len(c.dec.buf) {
-		o.imm = opcode(c.dec.buf[o.start:o.next])
+	if code, at := c.dec.code, c.dec.origin; o.next > o.start && o.start >= at && int(o.next-at) <= len(code) {
+		o.imm = opcode(code[o.start-at : o.next-at])
 	}
 	mem := false
 	for i := range in.NArgs {
