@@ -79,6 +79,13 @@ func stopForGDB(c *lwkt.CPU) {
 
 func enterGDB(id int) { gdbServer.Enter(id, gdb.Interrupt) }
 
+// enterIfNew waits for a gdb. One that came while the other CPUs were being stopped has had its say.
+func enterIfNew(id int) {
+	if !gdbServer.Active() {
+		enterGDB(id)
+	}
+}
+
 // stoppedThread is the thread of a CPU on which the system has ended, 0 for none.
 func stoppedThread() int {
 	p := this()

@@ -169,8 +169,9 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		x.ax = 0
 		if x.di == 0 {
 			debugInterrupt(c)
-		} else if !gdbServer.Active() { // one that is there has had its say
-			stopForGDB(c)
+		} else {
+			this().slow = 1
+			debug(c, enterIfNew)
 		}
 	case kernelYield:
 		x.ax = 0
