@@ -7,6 +7,8 @@
 // is made again, and the requests in flight are repeated: they are all such
 // that doing them twice is the same as once. What the server had acknowledged
 // and not flushed may be lost with it, so the first Flush after that fails.
+// What the protocol cannot rule out is a server that does a request of the lost
+// connection after newer ones of the next: only the server can see to that.
 //
 // Nothing a server sends is trusted: sizes and offsets are checked, and a
 // server that breaks the protocol loses the connection.

@@ -88,6 +88,7 @@ func (s *server) serve(c net.Conn) {
 		return
 	}
 	var write sync.Mutex
+	broken := false // protected by s.mu
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -108,7 +109,16 @@ func (s *server) serve(c net.Conn) {
 		}
 		// Answers come in any order.
 		wg.Go(func() {
-			answer, ok := s.answer(q[:], data, structured)
+			// What a broken connection has left undone is not done later: the client sends it again,
+			// and what it writes there after that must stay.
+			s.mu.Lock()
+			var answer []byte
+			ok := false
+			if !broken {
+				answer, ok = s.answer(q[:], data, structured)
+				broken = !ok
+			}
+			s.mu.Unlock()
 			write.Lock()
 			defer write.Unlock()
 			if !ok {
@@ -170,12 +180,10 @@ func (s *server) options(c net.Conn) (structured, ok bool) {
 	}
 }
 
-// answer does a request.
+// answer does a request; s.mu is held. False tells that the connection breaks instead.
 func (s *server) answer(q, data []byte, structured bool) ([]byte, bool) {
 	flags, typ, cookie := be.Uint16(q[4:]), be.Uint16(q[6:]), be.Uint64(q[8:])
 	off, n := be.Uint64(q[16:]), uint64(be.Uint32(q[24:]))
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.seen[typ]++
 	if flags&cmdFlagFUA != 0 {
 		s.seen[typ|0x100]++
