@@ -130,7 +130,7 @@ func TestKernelGDB(t *testing.T) {
 	kernel := kernelImage(t)
 	for name, boot := range gdbPeers {
 		t.Run(name, func(t *testing.T) {
-			socket, wait := boot(t, kernel, "dfly.gdb=wait dfly.run=cpus;mem;mem;uptime dfly.poweroff")
+			socket, wait := boot(t, kernel, "dfly.gdb=wait dfly.run=cpus;bench+switch;mem;mem;uptime dfly.poweroff")
 			out := gdbSession(t, kernel, socket,
 				"info threads", "break main.cpus", "continue", "backtrace 3", "x/3i $pc", "print/x $pc", "stepi", "nexti", "info registers rip rsp mxcsr fs_base",
 				"x/s main.toolchain.str", "print $sp == $rsp", "set var $rbx = $rbx", "delete",

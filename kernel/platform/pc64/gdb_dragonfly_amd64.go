@@ -64,16 +64,16 @@ func debugInterrupt(c *lwkt.CPU) {
 	for in8(com2+uartLSR)&uartReady != 0 {
 		if b := in8(com2); gdb.Wakes(b) {
 			gdbServer.Push(b)
-			stopForGDB(c)
+			stopForGDB(c, enterGDB)
 		}
 	}
 }
 
-// stopForGDB stops all CPUs for gdb.
-func stopForGDB(c *lwkt.CPU) {
+// stopForGDB stops all CPUs for gdb and calls enter with the thread that runs.
+func stopForGDB(c *lwkt.CPU, enter func(id int)) {
 	if gdbKnown.Load() != 0 {
 		this().slow = 1 // all registers may be changed
-		debug(c, enterGDB)
+		debug(c, enter)
 	}
 }
 

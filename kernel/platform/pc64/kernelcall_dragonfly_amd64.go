@@ -170,8 +170,7 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 		if x.di == 0 {
 			debugInterrupt(c)
 		} else {
-			this().slow = 1
-			debug(c, enterIfNew)
+			stopForGDB(c, enterIfNew)
 		}
 	case kernelYield:
 		x.ax = 0
