@@ -206,8 +206,7 @@ func (p *port) begin(r *request) bool {
 func (p *port) admit(r *request, s *station) bool {
 	queued := r.Command.Protocol.Queued()
 	if queued {
-		r.Tag = int(r.Task.Count >> 3 & 0x1f)
-		r.checkQueued()
+		r.takeTag()
 	} else if s.queued > 0 {
 		// A drive aborts everything when it gets another command among queued ones
 		// (Serial ATA 3.3, section 13.6.3.3).
@@ -263,9 +262,10 @@ func (p *port) prepare(r *request) bool {
 	return true
 }
 
-// checkQueued looks at a queued command, whose tag is known.
-func (r *request) checkQueued() {
+// takeTag takes the tag of a queued command, and looks at it.
+func (r *request) takeTag() {
 	p := r.p
+	r.Tag = int(r.Task.Count >> 3 & 0x1f)
 	if sact := p.sact.Load(); r.Tag != r.slot || sact>>r.Tag&1 == 0 {
 		p.violation("5.5.1", "slot %d: queued command with tag %d and PxSACT %#x; the tag is the slot's number and its bit is set first", r.slot, r.Tag, sact)
 	}

@@ -28,8 +28,7 @@ func (r *request) foresee() {
 	}
 	r.Command = v.Parse(&r.Task, &r.Packet)
 	if r.Command.Protocol.Queued() {
-		r.Tag = int(r.Task.Count >> 3 & 0x1f)
-		r.checkQueued()
+		r.takeTag()
 	}
 	if r.Command.Refused != 0 {
 		return // it moves nothing
