@@ -36,7 +36,7 @@ func (d *Device) Detach(n int) (ata.Drive, error) {
 		return nil, err
 	}
 	var reads *aio.Queue
-	defer func() { endReads(reads) }()
+	defer func() { reads.Close() }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := p.drive

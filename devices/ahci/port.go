@@ -324,7 +324,7 @@ func (p *port) close() error {
 	l, reads := p.drives(), p.reads
 	p.drive, p.mult, p.reads = nil, nil, nil
 	p.mu.Unlock()
-	endReads(reads)
+	reads.Close()
 	var errs []error
 	for _, v := range l {
 		errs = append(errs, v.Close())

@@ -28,13 +28,6 @@ func (p *port) makeReads() {
 	}
 }
 
-// endReads ends what makeReads made. The caller does not hold mu.
-func endReads(q *aio.Queue) {
-	if q != nil {
-		q.Close()
-	}
-}
-
 // begun begins a request whose read nobody has to wait for, and reports whether it is one; startReads starts it. The caller
 // holds mu.
 func (p *port) begun(r *request) bool {

@@ -412,9 +412,7 @@ func (q *subQueue) stop() (left []*request) {
 	q.wg.Wait()
 	q.rest()
 	q.bell.close()
-	if q.reads != nil {
-		q.reads.Close()
-	}
+	q.reads.Close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range q.active {

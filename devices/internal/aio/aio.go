@@ -190,8 +190,12 @@ func (q *Queue) ended(o *Op, n int) bool {
 	return false
 }
 
-// Close waits until all transfers have landed, and ends the queue. No more are started.
+// Close waits until all transfers have landed, and ends the queue. No more are started. A nil queue, which is what is there
+// without the means for one, has nothing to end.
 func (q *Queue) Close() {
+	if q == nil {
+		return
+	}
 	q.mu.Lock()
 	for q.inflight > 0 || len(q.backlog) > 0 {
 		q.quiet.Wait()

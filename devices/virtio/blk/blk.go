@@ -144,9 +144,7 @@ func (d *Device) Close() error {
 	if err := d.Device.Close(); err != nil {
 		return err
 	}
-	if d.reads != nil {
-		d.reads.Close()
-	}
+	d.reads.Close()
 	return d.store.Close()
 }
 
