@@ -13,12 +13,9 @@ const maxBlockBytes = 512
 // decoder is the scratch space in which blocks are made.
 type decoder struct {
 	buf [maxBlockBytes + x86.MaxInstLen]byte
-	// code is what is being decoded; its first byte is at offset origin, as ops count them.
-	code   []byte
-	origin uint16
-	ops    [maxOps]Op
-	n      int // of ops
-	at     int // bytes that they stand for
+	ops [maxOps]Op
+	n   int // of ops
+	at  int // bytes that they stand for
 	// count is the number of instructions, of which two may share an op.
 	count uint8
 	in    x86.Inst
@@ -46,7 +43,6 @@ func (c *CPU) add(d *decoder, key uint8) (end bool) {
 func (c *CPU) handlers(b *block) {
 	d := &c.dec
 	d.n, d.at, d.count = 0, 0, 0
-	d.code, d.origin = b.code, 0
 	for d.at < len(b.code) && x86.Decode(c.mode, b.code[d.at:], &d.in) == nil {
 		c.add(d, b.key)
 	}
@@ -123,7 +119,6 @@ func (c *CPU) build(src *source, key uint8) (*block, bool) {
 	d := &c.dec
 	b := &block{phys: src.phys, key: key}
 	n := c.fetchBytes(src, d.buf[:maxBlockBytes])
-	d.code, d.origin = d.buf[:], 0
 	limit := maxOps
 	if key&keySingle != 0 || src.host == nil {
 		limit = 1

@@ -69,7 +69,6 @@ func (r *sysrig) op(code []byte) (o Op) {
 	if len(code) == 0 {
 		return o
 	}
-	r.c.dec.code, r.c.dec.origin = code, 0
 	var in x86.Inst
 	if err := x86.Decode(r.c.mode, code, &in); err != nil {
 		r.t.Fatalf("% x: %v", code, err)

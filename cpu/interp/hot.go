@@ -516,7 +516,6 @@ func (c *CPU) unitOp(u *Unit, i int) *Op {
 		o.fn = undefinedOp
 		return o
 	}
-	c.dec.code, c.dec.origin = u.Runs[n.Run].Code, u.Runs[n.Run].Start
 	c.prepare(&in, o, u.Key)
 	n.op.Store(o)
 	return o

@@ -130,14 +130,12 @@ func (c *CPU) overflow() bool {
 func (c *CPU) x87Env() softfloat.Env { return softfloat.FromControl(c.s.FPU.CW) }
 
 // opcode returns the instruction's opcode in the form of FOP: the low three bits of
-// the escape byte, and the ModRM byte. code is the instruction.
-func opcode(code []byte) uint64 {
-	for i := 0; i+1 < len(code); i++ {
-		if code[i]&0xf8 == 0xd8 {
-			return uint64(code[i]&7)<<8 | uint64(code[i+1])
-		}
+// the escape byte, and the ModRM byte.
+func opcode(in *x86.Inst) uint64 {
+	if in.Op == x86.FWAIT {
+		return 0
 	}
-	return 0 // FWAIT
+	return uint64(in.Enc.Code&7)<<8 | uint64(in.ModRM)
 }
 
 // compileX87 puts the handler for in into o. done tells that the instruction
@@ -146,9 +144,7 @@ func compileX87(c *CPU, in *x86.Inst, o *Op) (done, end bool) {
 	if in.Op < x86.FWAIT || in.Op > x86.FNSTSW {
 		return false, false
 	}
-	if code, at := c.dec.code, c.dec.origin; o.next > o.start && o.start >= at && int(o.next-at) <= len(code) {
-		o.imm = opcode(code[o.start-at : o.next-at])
-	}
+	o.imm = opcode(in)
 	mem := false
 	for i := range in.NArgs {
 		if a := &in.Args[i]; a.Kind == x86.KindMem {

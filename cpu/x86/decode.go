@@ -173,6 +173,7 @@ func decode(mode Mode, code []byte, n int, in *Inst) error {
 	}
 	in.Op = e.Op
 	in.Enc = e
+	in.ModRM = modrm
 	in.Lock = p.lock
 	in.AddrSize = asize
 	in.OpSize = e.opSize(mode, osize, p.w, in.VEX)

@@ -33,6 +33,7 @@ type Inst struct {
 	Rep   bool // F3, where it is a repeat prefix and not part of the opcode
 	Repne bool // F2, likewise
 	VEX   bool // VEX-encoded
+	ModRM byte // the ModRM byte, if Enc.ModRM says that there is one
 
 	NArgs uint8
 	Args  [4]Arg // in the SDM's order: destination first
