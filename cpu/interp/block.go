@@ -87,7 +87,7 @@ func (t *blockTable) insert(b *block) {
 	t.count++
 }
 
-// remove takes a block out of its bucket; the caller has taken it out of pages.
+// remove takes a block out of its bucket, if it is there; the caller has taken it out of pages.
 func (t *blockTable) remove(b *block) {
 	for p := &t.buckets[bucketOf(b.phys, b.key)]; *p != nil; p = &(*p).next {
 		if *p == b {
@@ -95,6 +95,25 @@ func (t *blockTable) remove(b *block) {
 			t.count--
 			return
 		}
+	}
+}
+
+// retain removes the blocks of a page for which keep returns false.
+func (t *blockTable) retain(page uint64, keep func(*block) bool) {
+	list := t.pages[page]
+	kept := list[:0]
+	for _, b := range list {
+		if keep(b) {
+			kept = append(kept, b)
+		} else {
+			t.remove(b)
+		}
+	}
+	clear(list[len(kept):])
+	if len(kept) == 0 {
+		delete(t.pages, page)
+	} else {
+		t.pages[page] = kept
 	}
 }
 
@@ -128,23 +147,14 @@ const sweepAfter = 2048
 // sweep forgets blocks that have not been executed since the last sweep: most code is executed once or twice. It is called between two blocks, by
 // processors with a translator: only they count executions.
 func (c *CPU) sweep() {
-	for page, list := range c.blocks.pages {
-		kept := list[:0]
-		for _, b := range list {
+	for page := range c.blocks.pages {
+		c.blocks.retain(page, func(b *block) bool {
 			if b.unit == nil && b.heat == b.cold && b.heat <= c.acc.heat && b.phys2 == 0 {
 				b.dead = true
-				c.blocks.remove(b)
-				continue
 			}
 			b.cold = b.heat
-			kept = append(kept, b)
-		}
-		clear(list[len(kept):])
-		if len(kept) == 0 {
-			delete(c.blocks.pages, page)
-		} else {
-			c.blocks.pages[page] = kept
-		}
+			return !b.dead
+		})
 	}
 }
 
@@ -175,29 +185,17 @@ func (c *CPU) dropLines(l lineSet) {
 			c.dropTargets()
 		}
 	}
-	list := c.blocks.pages[l.page]
-	if list == nil {
-		return
-	}
-	kept := list[:0]
-	for _, b := range list {
-		if b.dead {
-			continue
-		}
-		if b.lines(l.page)&l.mask == 0 {
-			kept = append(kept, b)
-			continue
+	c.blocks.retain(l.page, func(b *block) bool {
+		switch {
+		case b.dead: // a block of two pages, dropped for the other one
+			return false
+		case b.lines(l.page)&l.mask == 0:
+			return true
 		}
 		b.kill()
-		c.blocks.remove(b)
 		c.stats.Invalidations++
-	}
-	clear(list[len(kept):])
-	if len(kept) == 0 {
-		delete(c.blocks.pages, l.page)
-	} else {
-		c.blocks.pages[l.page] = kept
-	}
+		return false
+	})
 }
 
 // dropAll forgets all decoded code.

@@ -11,26 +11,33 @@ type memory struct {
 	slots []cpu.Slot
 }
 
-// page returns the host page of a guest-physical address, or nil.
-func (m *memory) page(phys uint64) (p hostPage, readOnly bool) {
+// slot returns the slot that a guest-physical address is in, or nil, and the address's offset in it.
+func (m *memory) slot(phys uint64) (s *cpu.Slot, off uint64) {
 	for i := range m.slots {
 		s := &m.slots[i]
 		if off := phys - s.GPA; off < uint64(len(s.Data)) {
-			return slicePage(s.Data, off&pageMask), s.ReadOnly
+			return s, off
 		}
 	}
-	return nil, false
+	return nil, 0
+}
+
+// page returns the host page of a guest-physical address, or nil.
+func (m *memory) page(phys uint64) (p hostPage, readOnly bool) {
+	s, off := m.slot(phys)
+	if s == nil {
+		return nil, false
+	}
+	return slicePage(s.Data, off&pageMask), s.ReadOnly
 }
 
 // span returns the host's place of n bytes, whole pages, at a guest-physical address, if they are in one slot.
 func (m *memory) span(phys, n uint64) (hostPage, bool) {
-	for i := range m.slots {
-		s := &m.slots[i]
-		if off := phys - s.GPA; off < uint64(len(s.Data)) && n <= uint64(len(s.Data))-off {
-			return slicePage(s.Data, off&pageMask), true
-		}
+	s, off := m.slot(phys)
+	if s == nil || n > uint64(len(s.Data))-off {
+		return nil, false
 	}
-	return nil, false
+	return slicePage(s.Data, off&pageMask), true
 }
 
 // lineShift is the granularity at which stores are compared with code: 64-byte lines,
@@ -78,12 +85,21 @@ func (m *codeMap) cover(slots []cpu.Slot) {
 	}
 }
 
-func (m *codeMap) mask(phys uint64) *atomic.Uint64 {
+// from returns the masks of the page at phys and those after it in the same slot.
+func (m *codeMap) from(phys uint64) []atomic.Uint64 {
 	for i := range m.slots {
 		s := &m.slots[i]
 		if n := (phys - s.gpa) / pageSize; phys >= s.gpa && n < uint64(len(s.pages)) {
-			return &s.pages[n]
+			return s.pages[n:]
 		}
+	}
+	return nil
+}
+
+// mask returns the mask of the page at phys, or nil.
+func (m *codeMap) mask(phys uint64) *atomic.Uint64 {
+	if l := m.from(phys); len(l) > 0 {
+		return &l[0]
 	}
 	return nil
 }
@@ -96,18 +112,16 @@ func (m *codeMap) any(phys uint64) bool {
 
 // anyIn reports whether one of the pages of n bytes, which are in one slot, holds decoded code.
 func (m *codeMap) anyIn(phys, n uint64) bool {
-	for i := range m.slots {
-		s := &m.slots[i]
-		if first := (phys - s.gpa) / pageSize; phys >= s.gpa && first < uint64(len(s.pages)) {
-			for k := range s.pages[first : first+n/pageSize] {
-				if s.pages[first+uint64(k)].Load() != 0 {
-					return true
-				}
-			}
-			return false
+	l := m.from(phys)
+	if len(l) == 0 {
+		return true // nobody knows
+	}
+	for i := range l[:n/pageSize] {
+		if l[i].Load() != 0 {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // mark adds lines of a page. fresh tells that the page had none, so that

@@ -190,8 +190,8 @@ const (
 	SlotCount  = SlotHashed + 32
 )
 
-// clearSlots is called once, before the slots are used.
-func (c *CPU) clearSlots() {
+// initSlots is called once, before the slots are used.
+func (c *CPU) initSlots() {
 	for i := range c.hot.Slots {
 		for k := range c.hot.Slots[i] {
 			for m := range Margins {
