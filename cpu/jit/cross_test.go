@@ -35,7 +35,7 @@ func TestCrossModification(t *testing.T) {
 		{"in the page, often", reader + 0x800, near, New},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			mem := wildMemory(t)
+			mem := wildMemory(t, wildSize)
 			write := func(at uint32, parts ...[]byte) { copy(mem[at:], slices.Concat(parts...)) }
 			address := func(a uint32) []byte { return binary.LittleEndian.AppendUint32(nil, a) }
 			write(writer, []byte{
@@ -77,14 +77,7 @@ func TestCrossModification(t *testing.T) {
 				0x0f, 0x0b, // ud2
 			})
 			write(c.function, []byte{0xb8, 0, 0, 0, 0, 0xc3}) // mov eax, 0; ret
-			w := &wild{}
-			a, err := c.mk(cpu.Config{
-				CPUs: 2, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w }, TSCHz: 1e9,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer a.Close()
+			a := wildAccel(t, c.mk, mem, 2, false)
 			ended := make(chan int, 2)
 			for i, at := range []uint64{writer, reader} {
 				v := a.VCPU(i)

@@ -96,9 +96,9 @@ type wildGuest struct {
 	state x86.State
 }
 
-// wildMemory returns memory with page tables.
-func wildMemory(t *testing.T) []byte {
-	mem, err := unix.Mmap(-1, 0, wildSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+// wildMemory returns memory of a size of at least wildSize with page tables.
+func wildMemory(t *testing.T, size int) []byte {
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,13 +117,28 @@ func wildMemory(t *testing.T) []byte {
 
 // newWild makes one that has code wherever it starts. It is closed with the test.
 func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64, lockstep bool) *wildGuest {
-	mem := wildMemory(t)
+	mem := wildMemory(t, wildSize)
 	for at := wildCode; at < wildCode+0x2000; at += max(len(code), 1) {
 		copy(mem[at:], code)
 	}
+	return newWildIn(t, wildAccel(t, mk, mem, 1, lockstep), mode, seed)
+}
+
+// newWildIn makes a guest of the first processor.
+func newWildIn(t *testing.T, a cpu.Accelerator, mode uint8, seed uint64) *wildGuest {
+	g := &wildGuest{v: a.VCPU(0)}
+	if err := g.v.State(&g.state); err != nil {
+		t.Fatal(err)
+	}
+	wildState(&g.state, mode, rand.New(rand.NewPCG(seed, 1)))
+	return g
+}
+
+// wildAccel makes processors. They are closed with the test.
+func wildAccel(t *testing.T, mk cputest.Make, mem []byte, cpus int, lockstep bool) cpu.Accelerator {
 	w := &wild{}
 	a, err := mk(cpu.Config{
-		CPUs: 1, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w },
+		CPUs: cpus, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w },
 		TSCHz: 1e9, Lockstep: lockstep,
 	})
 	if err != nil {
@@ -134,12 +149,7 @@ func newWild(t *testing.T, mk cputest.Make, code []byte, mode uint8, seed uint64
 			t.Error(err)
 		}
 	})
-	g := &wildGuest{v: a.VCPU(0)}
-	if err := g.v.State(&g.state); err != nil {
-		t.Fatal(err)
-	}
-	wildState(&g.state, mode, rand.New(rand.NewPCG(seed, 1)))
-	return g
+	return a
 }
 
 // run executes the guest, from its state on, until the processor stops or for the given time, and returns why it ended.

@@ -135,11 +135,9 @@ func makeStubs(a *asm) (s stubs) {
 		a.op(0, false, false, mapOne, 0x8a, uint8(rAX), field(layout.VecOK))
 		a.op(0, false, false, mapOne, 0x88, uint8(rAX), field(layout.VecIn))
 		a.land(done)
-		a.byte(0xf8) // clc
-		a.ret()
+		a.done()
 		a.land(fail)
-		a.byte(0xf9) // stc
-		a.ret()
+		a.failed()
 		return start
 	}
 	s.vec1, s.vec3 = load(1), load(3)
@@ -161,12 +159,10 @@ func makeSecond(a *asm, user bool) uintptr {
 	a.load64(rAX, rm{mem: true, reg: rBP, index: r15, disp: table + 8})
 	a.alu64(7, rAX, field(gen))
 	old := a.jccShort(ccNE)
-	a.byte(0xf8) // clc
-	a.ret()
+	a.done()
 	a.landShort(rip)
 	a.landShort(old)
-	a.byte(0xf9) // stc
-	a.ret()
+	a.failed()
 	return start
 }
 
@@ -178,8 +174,7 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 		a.alu64(0, r14, at(rCX, delta))
 		a.pop(rDX)
 		a.pop(rCX)
-		a.byte(0xf8) // clc
-		a.ret()
+		a.done()
 	}
 	// limits says how large the slot's page is.
 	limits := func(page int32) {
@@ -264,9 +259,20 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 	a.land(miss)
 	a.pop(rDX)
 	a.pop(rCX)
+	a.failed()
+	return start
+}
+
+// done ends a stub that has done what its caller wants: CF is clear.
+func (a *asm) done() {
+	a.byte(0xf8) // clc
+	a.ret()
+}
+
+// failed ends a stub that has not: CF is set.
+func (a *asm) failed() {
 	a.byte(0xf9) // stc
 	a.ret()
-	return start
 }
 
 // vmovups moves 32 bytes: opcode 0x10 loads, 0x11 stores.

@@ -4,11 +4,8 @@ package jit
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"dfemu/cpu"
 	"dfemu/cpu/cputest"
@@ -54,29 +51,14 @@ func TestLargePages(t *testing.T) {
 		{"translated", NewEager},
 		{"often", New},
 	} {
-		mem, err := unix.Mmap(-1, 0, 6<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = unix.Munmap(mem) }()
-		copy(mem, wildMemory(t))
+		mem := wildMemory(t, 6<<20)
 		le := binary.LittleEndian
 		le.PutUint64(mem[entry:], 2<<20|large)
 		le.PutUint64(mem[entry+8:], 4<<20|large)
 		le.PutUint64(mem[4<<20+8:], 0x1122334455667788)
 		le.PutUint64(mem[6<<20-8:], 0x99aabbccddeeff00)
 		copy(mem[wildCode:], code)
-		w := &wild{}
-		a, err := how.mk(cpu.Config{CPUs: 1, Memory: []cpu.Slot{{Data: mem}}, Clock: w, Platform: w, NewBus: func(int) cpu.Bus { return w }, TSCHz: 1e9})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Close()
-		g := &wildGuest{v: a.VCPU(0)}
-		if err := g.v.State(&g.state); err != nil {
-			t.Fatal(err)
-		}
-		wildState(&g.state, 3, rand.New(rand.NewPCG(1, 1)))
+		g := newWildIn(t, wildAccel(t, how.mk, mem, 1, false), 3, 1)
 		g.state.GPR = [16]uint64{x86.RSP: wildStack}
 		g.state.CR4 |= x86.CR4_PGE
 		if e := g.run(t, time.Minute); e.Reason != cpu.ExitShutdown {
