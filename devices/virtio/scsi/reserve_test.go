@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"dfemu/devices"
-	"dfemu/devices/virtio/virtiotest"
 )
 
 // out sends PERSISTENT RESERVE OUT and returns how it ended: as "GOOD", "CONFLICT" or sense data.
@@ -289,25 +288,15 @@ func TestReservationsSaved(t *testing.T) {
 	r.out(prRegister, 0, 0, 0xa, bitAPTPL)
 	r.out(prReserve, typeWriteExclusiveAll, 0xa, 0, 0)
 	r.dev.Pause()
-	state, err := r.dev.SaveState()
-	check1(t, err)
-	ram, ctl, ev, rq := bytes.Clone(r.d.RAM.Data), r.ctl, r.ev, r.rq
-	r.connect()
-	copy(r.d.RAM.Data, ram)
-	r.dev.Pause()
-	for _, x := range [][2]string{{`"Type":7`, `"Type":4`}, {`"Reserved":false`, `"Reserved":true`}, {`"Registered":true`, `"Registered":false`}} {
-		p := bytes.Replace(state, []byte(x[0]), []byte(x[1]), 1)
-		le.PutUint32(p[1:], le.Uint32(p[1:])+uint32(len(p)-len(state)))
-		if err := r.dev.RestoreState(p); err == nil || !strings.Contains(err.Error(), "unit 0:0: a reservation of type") {
-			t.Errorf("%s: %v", x[1], err)
+	r.move(func(state []byte) {
+		for _, x := range [][2]string{{`"Type":7`, `"Type":4`}, {`"Reserved":false`, `"Reserved":true`}, {`"Registered":true`, `"Registered":false`}} {
+			p := bytes.Replace(state, []byte(x[0]), []byte(x[1]), 1)
+			le.PutUint32(p[1:], le.Uint32(p[1:])+uint32(len(p)-len(state)))
+			if err := r.dev.RestoreState(p); err == nil || !strings.Contains(err.Error(), "unit 0:0: a reservation of type") {
+				t.Errorf("%s: %v", x[1], err)
+			}
 		}
-	}
-	check1(t, r.dev.RestoreState(state))
-	for _, q := range []*virtiotest.Queue{ctl, ev, rq} {
-		q.Move(r.d)
-	}
-	r.ctl, r.ev, r.rq = ctl, ev, rq
-	r.dev.Resume()
+	})
 	if s := r.reserved(); s != "1 key a type 7 of 0" {
 		t.Errorf("%q", s)
 	}

@@ -738,18 +738,7 @@ func TestSave(t *testing.T) {
 	r.rq.Publish()
 	r.ev.Add(nil, eventSize)
 	r.ev.Publish()
-	state, err := r.dev.SaveState()
-	check1(t, err)
-	ram, ctl, ev, rq := bytes.Clone(r.d.RAM.Data), r.ctl, r.ev, r.rq
-	r.connect()
-	copy(r.d.RAM.Data, ram)
-	r.dev.Pause()
-	check1(t, r.dev.RestoreState(state))
-	for _, q := range []*virtiotest.Queue{ctl, ev, rq} {
-		q.Move(r.d)
-	}
-	r.ctl, r.ev, r.rq = ctl, ev, rq
-	r.dev.Resume()
+	state := r.move(func([]byte) {})
 	if a := r.parse(r.rq.Wait(1)[0]); a.sense != "6/2A/09" {
 		t.Errorf("%+v", a)
 	}
@@ -768,6 +757,26 @@ func TestSave(t *testing.T) {
 		}
 	}
 	r.dev.Resume()
+}
+
+// move saves the device, which is paused, and goes on with another one that has its state and memory. before sees the other
+// one before it is given the state.
+func (r *rig) move(before func(state []byte)) []byte {
+	r.Helper()
+	state, err := r.dev.SaveState()
+	check1(r, err)
+	ram, ctl, ev, rq := bytes.Clone(r.d.RAM.Data), r.ctl, r.ev, r.rq
+	r.connect()
+	copy(r.d.RAM.Data, ram)
+	r.dev.Pause()
+	before(state)
+	check1(r, r.dev.RestoreState(state))
+	for _, q := range []*virtiotest.Queue{ctl, ev, rq} {
+		q.Move(r.d)
+	}
+	r.ctl, r.ev, r.rq = ctl, ev, rq
+	r.dev.Resume()
+	return state
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
