@@ -67,22 +67,26 @@ var diskPeers = map[string]func(t *testing.T, kernel, cmdline string, disks []ke
 		if err != nil {
 			t.Skip("QEMU is not installed")
 		}
-		args := []string{"-M", "q35", "-accel", "tcg", "-m", "256", "-smp", "2", "-kernel", kernel, "-append", cmdline,
-			"-display", "none", "-serial", "stdio", "-no-reboot"}
-		device := map[string]string{"ahci": "ide-hd,bus=ide.1", "nvme": "nvme", "virtio": "virtio-blk-pci"}
-		for _, d := range disks {
-			args = append(args, "-drive", "if=none,format=raw,id="+d.kind+",file="+d.file, "-device", device[d.kind]+",drive="+d.kind+",serial="+d.serial)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
-		defer cancel()
-		var out output
-		c := exec.CommandContext(ctx, path, args...)
-		c.Stdout, c.Stderr = &out, &out
-		if err := c.Run(); err != nil {
-			t.Errorf("QEMU: %v", err)
-		}
-		return &out
+		return qemuDisks(t, path, kernel, cmdline, disks, "ide.1", "-M", "q35")
 	},
+}
+
+// qemuDisks runs the kernel on QEMU, with the SATA disk on a bus, and returns the console.
+func qemuDisks(t *testing.T, path, kernel, cmdline string, disks []kernelDisk, bus string, machine ...string) *output {
+	args := append(machine, "-accel", "tcg", "-m", "256", "-smp", "2", "-kernel", kernel, "-append", cmdline, "-display", "none", "-serial", "stdio", "-no-reboot")
+	device := map[string]string{"ahci": "ide-hd,bus=" + bus, "nvme": "nvme", "virtio": "virtio-blk-pci"}
+	for _, d := range disks {
+		args = append(args, "-drive", "if=none,format=raw,id="+d.kind+",file="+d.file, "-device", device[d.kind]+",drive="+d.kind+",serial="+d.serial)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
+	defer cancel()
+	var out output
+	c := exec.CommandContext(ctx, path, args...)
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Run(); err != nil {
+		t.Errorf("QEMU: %v", err)
+	}
+	return &out
 }
 
 // TestKernelDisks reads all disks' contents on AHCI, NVMe and virtio, writes to each, and finds in the host's file what
@@ -130,21 +134,8 @@ func TestKernelPC(t *testing.T) {
 	for name, how := range interrupts {
 		t.Run(name, func(t *testing.T) {
 			disks := kernelDisks(t)
-			args := []string{"-M", "pc", "-accel", "tcg", "-m", "256", "-smp", "2", "-kernel", kernel, "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "ahci,id=hba",
-				"-append", how + " dfly.run=md5;diskload+start+a+da0+4+64;diskload+start+n+nvme0ns1+4+64;diskload+start+v+vbd0+4+64;diskbench+vbd0+300;" +
-					"diskload+stop+a;diskload+stop+n;diskload+stop+v;pciconf dfly.poweroff"}
-			device := map[string]string{"ahci": "ide-hd,bus=hba.0", "nvme": "nvme", "virtio": "virtio-blk-pci"}
-			for _, d := range disks {
-				args = append(args, "-drive", "if=none,format=raw,id="+d.kind+",file="+d.file, "-device", device[d.kind]+",drive="+d.kind+",serial="+d.serial)
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
-			defer cancel()
-			var out output
-			c := exec.CommandContext(ctx, path, args...)
-			c.Stdout, c.Stderr = &out, &out
-			if err := c.Run(); err != nil {
-				t.Errorf("QEMU: %v", err)
-			}
+			out := qemuDisks(t, path, kernel, how+" dfly.run=md5;diskload+start+a+da0+4+64;diskload+start+n+nvme0ns1+4+64;diskload+start+v+vbd0+4+64;diskbench+vbd0+300;"+
+				"diskload+stop+a;diskload+stop+n;diskload+stop+v;pciconf dfly.poweroff", disks, "hba.0", "-M", "pc", "-device", "ahci,id=hba")
 			for _, d := range disks {
 				if want := fmt.Sprintf("%x serial %s", d.sum, d.serial); !strings.Contains(out.String(), want) {
 					t.Errorf("%s: the kernel has not read what is there: no %q", d.kind, want)
