@@ -214,14 +214,11 @@ func printThreads() {
 
 // printName prints a thread's name.
 func printName(t *lwkt.Thread) {
-	for _, b := range t.Name {
-		if b == 0 {
-			return
-		}
-		lockConsole()
-		putByte(b)
-		unlockConsole()
+	n := 0
+	for n < len(t.Name) && t.Name[n] != 0 {
+		n++
 	}
+	printBytes(t.Name[:n])
 }
 
 // mapped tells whether an address can be read. It takes no lock.
