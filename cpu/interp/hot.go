@@ -99,6 +99,8 @@ const (
 	SiteInterpret
 	// SiteApart: as SiteInterpret, because accesses that the unit takes together are not in one page.
 	SiteApart
+	// SitePoll: control is before instruction Inst, as something is pending.
+	SitePoll
 )
 
 // A Site is a place where translated code leaves.
@@ -426,6 +428,9 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		case SiteLink:
 			c.left(t)
 			return stTaken, h.Site
+		case SitePoll:
+			c.left(t)
+			return stBranch, 0
 		}
 		h.ops++
 		u, s, o := c.atSite(t)
@@ -495,6 +500,12 @@ func (c *CPU) begin() *Hot {
 // left takes over where control is after translated code was left at something other than a SiteOp.
 func (c *CPU) left(t Translator) {
 	h := &c.hot
+	if h.Kind == SitePoll {
+		u, s := t.Site(h.Site)
+		c.unitFlags(&s.Flags)
+		c.rip = (h.Page + uint64(u.Insts[s.Inst].Start)) & c.ipMask
+		return
+	}
 	c.setRawFlags(h.Flags)
 	if h.Kind == SiteLink {
 		_, s := t.Site(h.Site)

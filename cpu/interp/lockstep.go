@@ -250,6 +250,8 @@ func (c *CPU) compare(t Translator, u *Unit) (status, error) {
 	switch {
 	case st == stBranch && c.hot.Kind == SiteRIP && c.rip == rip:
 		return st, nil // it was left before it began: something is pending
+	case st == stBranch && c.hot.Kind == SitePoll:
+		return st, nil // likewise, on its way
 	case st == stBranch && (c.hot.Kind == SiteInterpret || c.hot.Kind == SiteApart):
 		b := c.lookup()
 		if b == nil {

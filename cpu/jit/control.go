@@ -12,7 +12,11 @@ import (
 // instruction may cross into the next.
 func (b *builder) direct(target int64, cc int) {
 	if target >= 0 && target <= pageSize-x86.MaxInstLen {
-		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: b.turned || target <= int64(b.insts[b.i].start)})
+		back := b.turned || target <= int64(b.insts[b.i].start)
+		if b.loops {
+			back = !b.looked
+		}
+		s := b.site(interp.Site{Target: int32(target), HostFlags: !b.mem, Back: back})
 		// The displacement is replaced while others may execute it: it must not cross a boundary of 8 bytes. The prefix
 		// has no meaning here, and keeps the jump together with a comparison before it.
 		size := 1

@@ -94,23 +94,20 @@ func (b *builder) needFlags() {
 // has done anything.
 func (b *builder) observe(n *inst) {
 	b.before = interp.Recipe{}
-	if b.mem {
-		b.host = false
-		return
-	}
-	needed := n.live&^b.kills(n) | n.flags.Tested&allFlags
-	if n.class == clPushFlags {
-		needed = allFlags
-	}
 	switch {
-	case !b.host:
+	case b.mem:
+	case !b.host || b.spare(n):
 		b.before = b.recipe
-	case needed != 0 || n.class >= clJump || !b.covered():
-		b.saveFlags()
 	default:
-		b.before = b.recipe
+		b.saveFlags()
 	}
 	b.host = false
+}
+
+// spare reports whether nothing but a fault would see the host's flags from n on, and the recipe serves that.
+func (b *builder) spare(n *inst) bool {
+	needed := n.live&^b.kills(n) | n.flags.Tested&allFlags
+	return needed == 0 && n.class < clJump && n.class != clPushFlags && b.covered()
 }
 
 func (b *builder) kills(n *inst) uint32 {

@@ -55,6 +55,7 @@ type stubs struct {
 	apart     uintptr // leaves with SiteApart, to r14; the site is stored
 	link      uintptr // leaves with SiteLink; the site is stored
 	op        uintptr // leaves with SiteOp; the site is stored
+	poll      uintptr // leaves with SitePoll; the site is stored
 	vec1      uintptr // called: loads the vector registers for SSE; carry set: that is not possible
 	vec3      uintptr // likewise for AVX
 	// called with a target in r14, and in r15 the place in the table where it is not: it looks in the other one. Carry is set when it is not
@@ -119,6 +120,10 @@ func makeStubs(a *asm) (s stubs) {
 	a.jumpTo(leave)
 	s.op = a.here()
 	a.storeImm32(field(layout.Kind), interp.SiteOp)
+	a.jumpTo(leave)
+
+	s.poll = a.here()
+	a.storeImm32(field(layout.Kind), interp.SitePoll)
 	a.jumpTo(leave)
 
 	load := func(need uint8) uintptr {

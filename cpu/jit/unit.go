@@ -20,8 +20,11 @@ type builder struct {
 	runs  int // of the request that the unit takes
 	// turned: the unit has followed a jump backwards, so that any exit may close a loop.
 	turned bool
-	word   int32 // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
-	vec    uint8 // what the unit needs of the vector registers: 0, 1, 3
+	// loops: the unit leads to its own start. It looks in its midst whether something is pending, where that costs no flags; until it
+	// has looked, its exits are taken as if they closed a loop, and none is from then on.
+	loops, looked bool
+	word          int32 // bytes of a stack slot and of RIP: 8, or 4 outside 64-bit mode
+	vec           uint8 // what the unit needs of the vector registers: 0, 1, 3
 	flagState
 }
 
@@ -75,6 +78,7 @@ const (
 	coldGroup                  // the slot does not serve a group: as for coldPage
 	coldLink                   // a direct jump that is not linked yet
 	coldPoll                   // something is pending at the start of the block
+	coldLook                   // something is pending before an instruction
 	coldVec                    // vector registers are to be loaded at the start of the block
 )
 
@@ -91,12 +95,13 @@ func (b *builder) unit(t *translator, r *interp.Request, id uint32) (*interp.Uni
 	b.asm.b = b.asm.b[:0]
 	b.asm.base = t.mem.base() + uintptr(t.mem.used)
 	b.sites, b.colds = b.sites[:0], b.colds[:0]
-	b.vec, b.turned = 0, false
+	b.vec, b.turned, b.looked = 0, false, false
 	if !b.decode() {
 		return nil, entries{}, nil
 	}
 	b.group()
 	b.liveness()
+	b.loops = b.selfLoop()
 	b.flagState = flagState{mem: true, producer: -1}
 
 	e := b.prologue()
@@ -214,12 +219,43 @@ func (b *builder) prologue() (e entries) {
 
 // poll leaves the unit, which has not begun, if something is pending; host: the flags are in rAX.
 func (b *builder) poll(host bool) {
+	b.colds = append(b.colds, cold{from: b.anything(), kind: coldPoll, host: host})
+}
+
+// anything returns jumps that are taken if something is pending. It destroys r15 and the flags.
+func (b *builder) anything() []int {
 	b.aluImm(7, false, field(layout.Pending), 0)
 	j := b.jcc(ccNE)
 	b.load64(r15, field(layout.G))
 	b.aluImm(7, true, at(r15, stackGuard), stackPreempt)
-	k := b.jcc(ccE)
-	b.colds = append(b.colds, cold{from: []int{j, k}, kind: coldPoll, host: host})
+	return []int{j, b.jcc(ccE)}
+}
+
+// selfLoop reports whether an exit of the unit leads to its start.
+func (b *builder) selfLoop() bool {
+	for i := range b.insts {
+		n := &b.insts[i]
+		to := int64(n.next)
+		if n.class == clJump || n.class == clBranch && !n.followed {
+			to += n.Args[0].Imm
+		}
+		if n.class >= clJump && to == int64(b.insts[0].start) {
+			return true
+		}
+	}
+	return false
+}
+
+// look leaves the unit before n if something is pending, provided that nothing but a fault would see the flags. Behind STI there must
+// have been an instruction, so the first is none before which it looks.
+func (b *builder) look(n *inst) {
+	if b.i == 0 || n.class == clExit || !n.observer && b.host && (b.mem || !b.spare(n)) {
+		return
+	}
+	b.observe(n)
+	s := b.site(interp.Site{Inst: uint8(b.i), Flags: b.before})
+	b.colds = append(b.colds, cold{from: b.anything(), site: s, kind: coldLook})
+	b.looked = true
 }
 
 // translate appends the code of one instruction. It reports whether control never goes on behind it, or only in the code that follows it and not
@@ -228,6 +264,9 @@ func (b *builder) translate(n *inst) (ended bool) {
 	first := len(b.colds)
 	if n.followed && b.insts[b.i+1].start <= n.start {
 		b.turned = true
+	}
+	if b.loops && !b.looked {
+		b.look(n)
 	}
 	if n.observer && n.class != clExit {
 		b.observe(n)
@@ -407,6 +446,9 @@ func (b *builder) finish() {
 			b.load64(r14, field(layout.Page))
 			b.add(r14, int32(b.insts[0].start))
 			b.jumpTo(b.t.stubs.rip)
+		case coldLook:
+			b.storeImm32(field(layout.Site), b.number(c.site))
+			b.jumpTo(b.t.stubs.poll)
 		case coldVec:
 			b.callVec(c.inst)
 			b.jumpTo(b.base + uintptr(c.next))
