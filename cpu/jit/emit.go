@@ -26,8 +26,12 @@ func (b *builder) generic(n *inst) {
 	var host rm
 	if mem != nil {
 		write := n.Args[0].Kind == x86.KindMem && isDest(n, 0)
-		host = b.reachOperand(n, int32(mem.Size), write, n.Enc.Aligned(n.VecLen))
+		pair := scratches(n) <= 1
+		host = b.operand(n, int32(mem.Size), write, n.Enc.Aligned(n.VecLen), pair)
 		free = free[:2]
+		if host.index == r15 {
+			free = free[:1]
+		}
 	}
 	var o operands
 	var back [3]struct {
@@ -105,6 +109,16 @@ func (b *builder) generic(n *inst) {
 		b.op(0, false, true, mapOne, 0x88, uint8(back[i].r), inReg(h))
 		b.rotate8(h, h, 56)
 	}
+}
+
+// scratches is how many registers at most are needed for n's operands that have none in the host.
+func scratches(n *inst) (c int) {
+	for i := range n.NArgs {
+		if a := &n.Args[i]; a.Kind == x86.KindReg && (a.High || hostOf[a.Reg] == noReg) {
+			c++
+		}
+	}
+	return c
 }
 
 // rotate8 is RORX: it turns s right into d and changes no flags.

@@ -194,7 +194,7 @@ func (b *builder) reachAt(n *inst, a access) rm {
 	s := &n.span
 	b.offBase(r14, a.base, s.lo)
 	b.alu64(5, r14, b.slotAt(int(a.base), slotTag(a.write)))
-	b.within(int(a.base), s.size)
+	b.within(r14, int(a.base), s.size)
 	away := b.jcc(ccA)
 	back := len(b.b)
 	h := hostOf[a.base]

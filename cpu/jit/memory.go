@@ -72,13 +72,13 @@ func (b *builder) level() int {
 	return 0
 }
 
-// within compares the distance of an access of size bytes from the start of a slot's page, in r14, with the largest for which it is inside.
-func (b *builder) within(slot int, size int32) {
+// within compares the distance of an access of size bytes from the start of a slot's page, in d, with the largest for which it is inside.
+func (b *builder) within(d reg, slot int, size int32) {
 	if b.r.User {
-		b.aluImm(7, true, inReg(r14), pageSize-size)
+		b.aluImm(7, true, inReg(d), pageSize-size)
 		return
 	}
-	b.alu64(7, r14, b.slotAt(slot, lastOf(size)))
+	b.alu64(7, d, b.slotAt(slot, lastOf(size)))
 }
 
 // slotTag is where a slot has the address that loads or stores compare with.
@@ -104,11 +104,20 @@ func lastOf(size int32) int32 {
 // not answer, or the address is not aligned to align bytes (0: need not be), the interpreter
 // executes the instruction. It destroys rAX, r15 and the flags.
 func (b *builder) reach(slot int, size int32, write bool, align uint8) {
-	b.check(slot, size, write, align, noReg, 0)
+	b.check(slot, size, write, align, found{base: noReg})
 }
 
-// check is reach and, where there is a base, leaves in r14 the distance from the linear address, disp from the base, to that of the host.
-func (b *builder) check(slot int, size int32, write bool, align uint8, base reg, disp int32) {
+// found says what is wanted of an address that was checked.
+type found struct {
+	// pair: r14 keeps the linear address, and r15 gets the distance from it to that of the host.
+	pair bool
+	// base, if not noReg: r14 gets the distance, rather than the host's address; the linear address is disp from the base.
+	base reg
+	disp int32
+}
+
+// check is reach with a choice of what it leaves.
+func (b *builder) check(slot int, size int32, write bool, align uint8, f found) {
 	var from []int
 	if align > 1 {
 		b.op(0, false, false, mapOne, 0xf7, 0, inReg(r14))
@@ -116,18 +125,22 @@ func (b *builder) check(slot int, size int32, write bool, align uint8, base reg,
 		from = append(from, b.jcc(ccNE))
 	}
 	// The distance from the start of the slot's page is below pageSize just for its own addresses.
-	tag := b.slotAt(slot, slotTag(write))
-	b.alu64(5, r14, tag)
-	b.within(slot, size)
+	d := r14
+	if f.pair {
+		d = r15
+		b.mov64(r15, r14)
+	}
+	b.alu64(5, d, b.slotAt(slot, slotTag(write)))
+	b.within(d, slot, size)
 	away := b.jcc(ccA)
-	if base != noReg {
-		b.load64(r14, b.slotAt(slot, layout.SlotDelta))
+	if f.pair || f.base != noReg {
+		b.load64(d, b.slotAt(slot, layout.SlotDelta))
 	} else {
 		b.alu64(0, r14, b.slotAt(slot, layout.SlotHost))
 	}
 	back := len(b.b)
 	b.slow(from...)
-	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size, base: base, disp: disp})
+	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size, found: f})
 }
 
 // elsewhere is cold code: the access c is not to the page that its slot has, but at r14 from there. The slot changes to
@@ -138,7 +151,9 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	if c.write {
 		stub, entry = b.t.stubs.write[b.level()], layout.TLBWrite
 	}
-	b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
+	if !c.pair {
+		b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
+	}
 	b.lea64(r15, at(r14, c.size-1))
 	b.aluImm(4, true, inReg(r15), -pageSize)
 	b.alu64(1, r15, field(layout.Ctx))
@@ -149,22 +164,19 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})
 	fill := b.jcc(ccNE)
 	b.load64(rAX, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + layout.TLBDelta - bias})
-	found := func() {
-		if c.base != noReg {
-			b.mov64(r14, rAX)
-		} else {
-			b.alu64(0, r14, inReg(rAX))
-		}
-	}
-	if b.r.User {
-		found()
-	}
 	b.alu64(7, r15, b.slotAt(c.slot, layout.SlotNext))
 	b.store64(b.slotAt(c.slot, layout.SlotNext), r15)
+	again := b.jcc(ccE)
+	b.take(c)
+	if c.pair {
+		b.mov64(r15, rAX)
+	}
+	b.jumpTo(back)
+	b.land(again)
 	if b.r.User {
-		b.jccTo(ccNE, back)
 		b.aluImm(4, true, inReg(r15), -pageSize)
 		b.store64(b.slotAt(c.slot, layout.SlotDelta), rAX)
+		b.take(c)
 		b.alu64(0, rAX, inReg(r15))
 		b.store64(b.slotAt(c.slot, layout.SlotHost), rAX)
 		b.store64(b.slotAt(c.slot, layout.SlotR), r15)
@@ -172,23 +184,41 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 			b.load64(r15, field(layout.NoPage))
 		}
 		b.store64(b.slotAt(c.slot, layout.SlotW), r15)
+		if c.pair {
+			b.load64(r15, b.slotAt(c.slot, layout.SlotDelta))
+		}
 		b.jumpTo(back)
-	} else {
-		again := b.jcc(ccE)
-		found()
-		b.jumpTo(back)
-		b.land(again)
 	}
 	b.land(fill)
+	if c.pair {
+		b.store64(field(layout.Temp+24), r14)
+	}
 	b.lea64(r15, at(r14, c.size-1))
 	b.lea64(rAX, b.slotAt(c.slot, 0))
 	b.callTo(stub)
 	b.jccTo(ccB, miss)
-	if c.base != noReg {
+	switch {
+	case c.pair:
+		b.mov64(rAX, r14)
+		b.load64(r14, field(layout.Temp+24))
+		b.alu64(5, rAX, inReg(r14))
+		b.mov64(r15, rAX)
+	case c.base != noReg:
 		b.lea64(r15, at(c.base, c.disp))
 		b.alu64(5, r14, inReg(r15))
 	}
 	b.jumpTo(back)
+}
+
+// take makes of the distance in rAX and the linear address in r14 what r14 is to have.
+func (b *builder) take(c *cold) {
+	switch {
+	case c.pair:
+	case c.base != noReg:
+		b.mov64(r14, rAX)
+	default:
+		b.alu64(0, r14, inReg(rAX))
+	}
 }
 
 // slotOf is the index of the slot for n's memory operand.
@@ -211,6 +241,11 @@ func (b *builder) slotOf(n *inst) int {
 
 // reachOperand returns the host's operand for n's memory operand. It may destroy rAX, r14, r15 and the flags.
 func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) rm {
+	return b.operand(n, size, write, align, false)
+}
+
+// operand is reachOperand; pair: the operand may have both r14 and r15 in it.
+func (b *builder) operand(n *inst, size int32, write bool, align uint8, pair bool) rm {
 	if n.span.role == first || n.span.role == member {
 		if a, ok := groupable(n); ok {
 			return b.reachAt(n, a)
@@ -219,12 +254,15 @@ func (b *builder) reachOperand(n *inst, size int32, write bool, align uint8) rm 
 	b.address(n)
 	m := &n.Mem
 	if m.Base >= 16 || m.Index != x86.NoReg || m.Seg == x86.FS || m.Seg == x86.GS || n.AddrSize != 8 || hostOf[m.Base] == noReg {
-		b.reach(b.slotOf(n), size, write, align)
+		b.check(b.slotOf(n), size, write, align, found{pair: pair, base: noReg})
+		if pair {
+			return rm{mem: true, reg: r14, index: r15}
+		}
 		return at(r14, 0)
 	}
 	// What the processor waits for is the register and a load, not the comparison.
 	h := hostOf[m.Base]
-	b.check(b.slotOf(n), size, write, align, h, int32(m.Disp))
+	b.check(b.slotOf(n), size, write, align, found{base: h, disp: int32(m.Disp)})
 	return rm{mem: true, reg: h, index: r14, disp: int32(m.Disp)}
 }
 

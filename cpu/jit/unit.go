@@ -61,9 +61,7 @@ type cold struct {
 	slot  int
 	write bool
 	size  int32
-	// base, if not noReg, and disp are the address: the distance to the host's is wanted in r14, rather than the host's address.
-	base reg
-	disp int32
+	found
 	// Of a coldGroup, and of a coldOp of the first of a group: from where to where it extends.
 	group  bool
 	access access
