@@ -12,7 +12,7 @@ import (
 // CPU is one logical processor. All fields but those marked otherwise belong
 // to the goroutine that executes Run.
 type CPU struct {
-	// r holds the sixteen registers, then regZero and regRIP.
+	// r holds the sixteen registers, then those of op.go.
 	r       [32]uint64
 	segBase [8]uint64 // ES … GS, then segNone
 	fres    uint64    // see flags.go

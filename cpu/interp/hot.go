@@ -122,13 +122,14 @@ const (
 	FlagsAdd           // of Dst = (Dst - Src) + Src
 	FlagsSub           // of Dst = (Dst + Src) - Src
 	FlagsCmp           // of Dst - Src
+	FlagsFrom          // of Dst = Src - (Src - Dst)
 	FlagsLogic         // of the logical result Dst
 	FlagsTest          // of Dst & Src
 	FlagsInc           // of Dst = (Dst - 1) + 1, and CF in Hot
 	FlagsDec           // of Dst = (Dst + 1) - 1, and CF in Hot
 )
 
-// A Recipe computes the arithmetic flags from registers.
+// A Recipe computes the arithmetic flags from registers, which may be RegResult, RegDst and RegSrc.
 type Recipe struct {
 	Kind uint8
 	Size uint8 // bytes
@@ -443,6 +444,7 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 				return stBranch, 0
 			}
 			h.Flags = c.rawFlags()
+			c.r[RegResult] = c.fres // if the instruction was a comparison
 			at = s.Resume
 		case stTaken, stBranch:
 			return stBranch, 0
@@ -561,9 +563,9 @@ func (c *CPU) unitFlags(r *Recipe) {
 }
 
 func recompute[T word](c *CPU, r *Recipe) {
-	d, s := T(c.r[r.Dst&15]), T(r.Imm)
+	d, s := T(c.r[r.Dst&31]), T(r.Imm)
 	if r.Src != 0xff {
-		s = T(c.r[r.Src&15])
+		s = T(c.r[r.Src&31])
 	}
 	switch r.Kind {
 	case FlagsAdd:
@@ -572,6 +574,8 @@ func recompute[T word](c *CPU, r *Recipe) {
 		flagsSub(c, d+s, s, d)
 	case FlagsCmp:
 		flagsSub(c, d, s, d-s)
+	case FlagsFrom:
+		flagsSub(c, s, s-d, d)
 	case FlagsTest:
 		flagsLogic(c, d&s)
 	case FlagsInc, FlagsDec:

@@ -73,6 +73,11 @@ type Op struct {
 const (
 	regZero = 16 // always 0
 	regRIP  = 17 // RIP of the first byte of the block being executed
+	// RegResult is, for translated code, the result of the last comparison with memory, RegDst and RegSrc what the operands of another
+	// instruction were: see Recipe.
+	RegResult = 18
+	RegDst    = 19
+	RegSrc    = 20
 )
 
 // segNone is the index of segBase that is always 0.

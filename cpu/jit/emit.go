@@ -5,6 +5,7 @@ package jit
 import (
 	"encoding/binary"
 
+	"dfemu/cpu/interp"
 	"dfemu/cpu/x86"
 )
 
@@ -21,6 +22,10 @@ type operands struct {
 // generic appends n with its registers renamed and its memory operand reached through the TLB.
 func (b *builder) generic(n *inst) {
 	mem := memArg(n)
+	if mem != nil && b.keepsResult(n) {
+		b.compareMemory(n)
+		return
+	}
 	scratch := [3]reg{rAX, r15, r14}
 	free := scratch[:]
 	var host rm
@@ -109,6 +114,39 @@ func (b *builder) generic(n *inst) {
 		b.op(0, false, true, mapOne, 0x88, uint8(back[i].r), inReg(h))
 		b.rotate8(h, h, 56)
 	}
+}
+
+// compareMemory is CMP or TEST with memory that keeps its result.
+func (b *builder) compareMemory(n *inst) {
+	d, s := &n.Args[0], &n.Args[1]
+	code := uint8(0x2a) // SUB
+	if n.Op == x86.TEST {
+		code = 0x22 // AND
+	}
+	x := b.operand(n, int32(n.OpSize), false, 0, true)
+	if d.Kind == x86.KindReg {
+		b.mov64(rAX, hostOf[d.Reg])
+		b.sized(n, code, uint8(rAX), x)
+		b.store64(slot(interp.RegResult), rAX)
+		return
+	}
+	switch n.OpSize {
+	case 1:
+		b.op(0, false, false, map0F, 0xb6, uint8(rAX), x)
+	case 2:
+		b.op(0, false, false, map0F, 0xb7, uint8(rAX), x)
+	case 4:
+		b.load32(rAX, x)
+	default:
+		b.load64(rAX, x)
+	}
+	if s.Kind == x86.KindReg {
+		b.sized(n, code, uint8(rAX), inReg(hostOf[s.Reg]))
+	} else {
+		b.sized(n, 0x80, code>>3, inReg(rAX))
+		b.immediate(n, s.Imm)
+	}
+	b.store64(slot(interp.RegResult), rAX)
 }
 
 // scratches is how many registers at most are needed for n's operands that have none in the host.
@@ -325,6 +363,11 @@ func (b *builder) accumulator(n *inst) {
 		code--
 	}
 	b.op(pfx, n.OpSize == 8, false, mapOne, code, digit, inReg(hRAX))
+	b.immediate(n, imm)
+}
+
+// immediate appends a constant for operands of n's size, of 4 bytes for 8.
+func (b *builder) immediate(n *inst, imm int64) {
 	switch n.OpSize {
 	case 1:
 		b.byte(byte(imm))

@@ -96,7 +96,7 @@ func (b *builder) observe(n *inst) {
 	b.before = interp.Recipe{}
 	switch {
 	case b.mem:
-	case !b.host || b.spare(n):
+	case !b.host || b.spare(n) || b.spill(n):
 		b.before = b.recipe
 	default:
 		b.saveFlags()
@@ -146,11 +146,41 @@ func (b *builder) covered() bool {
 
 // operands are the registers that the recipe reads.
 func (b *builder) operands() uint16 {
-	m := uint16(1) << b.recipe.Dst
-	if b.recipe.Src != 0xff {
-		m |= 1 << b.recipe.Src
+	return bit(b.recipe.Dst) | bit(b.recipe.Src)
+}
+
+// bit returns the bit of one of the sixteen registers, 0 for another.
+func bit(g uint8) uint16 { return 1 << g }
+
+// spill keeps those operands of the recipe apart that change while it is needed, so that it serves.
+func (b *builder) spill(n *inst) bool {
+	var changed uint16
+	for i := b.producer + 1; i < b.i; i++ {
+		changed |= b.insts[i].written
 	}
-	return m
+	was := b.recipe
+	if was.Kind == interp.FlagsStored || changed&b.operands() != 0 {
+		return false
+	}
+	for _, apart := range [...]struct{ dst, src bool }{{true, false}, {false, true}, {true, true}} {
+		if apart.dst {
+			b.recipe.Dst = interp.RegDst
+		}
+		if apart.src && was.Src != 0xff {
+			b.recipe.Src = interp.RegSrc
+		}
+		if b.spare(n) {
+			if apart.dst && was.Dst < 16 {
+				b.store64(slot(interp.RegDst), b.value(uint16(was.Dst), r14))
+			}
+			if apart.src && was.Src < 16 {
+				b.store64(slot(interp.RegSrc), b.value(uint16(was.Src), r14))
+			}
+			return true
+		}
+		b.recipe = was
+	}
+	return false
 }
 
 // done notes what n has done to the flags.
@@ -169,6 +199,10 @@ func (b *builder) done(n *inst) {
 	}
 	b.host, b.mem = true, false
 	b.producer = b.i
+	if n.result {
+		b.recipe = resultRecipe(n)
+		return
+	}
 	b.recipe = recipeOf(n)
 }
 
@@ -185,6 +219,49 @@ func (b *builder) setsLazily(n *inst) bool {
 	b.i--
 	b.recipe, b.producer = was, producer
 	return n.lazy
+}
+
+// keepsResult decides whether n, a comparison with memory, leaves its result where a recipe finds it: it does where only a fault would see
+// its flags after others are needed in their place.
+func (b *builder) keepsResult(n *inst) bool {
+	if n.Op != x86.CMP && n.Op != x86.TEST {
+		return false
+	}
+	for i := range n.NArgs {
+		if a := &n.Args[i]; a.Kind == x86.KindReg && (a.High || hostOf[a.Reg] == noReg) {
+			return false
+		}
+	}
+	recipe, producer, at := b.recipe, b.producer, b.i
+	b.recipe, b.producer = resultRecipe(n), b.i
+	for b.i++; b.i < len(b.insts); b.i++ {
+		m := &b.insts[b.i]
+		if m.observer {
+			n.result = m.class != clExit && b.spare(m)
+			break
+		}
+		if m.class >= clJump && m.class != clBranch || (m.flags.Written|m.flags.Undefined)&allFlags != 0 {
+			break
+		}
+	}
+	b.recipe, b.producer, b.i = recipe, producer, at
+	return n.result
+}
+
+// resultRecipe is that of a comparison with memory that keeps its result.
+func resultRecipe(n *inst) interp.Recipe {
+	d, s := &n.Args[0], &n.Args[1]
+	r := interp.Recipe{Kind: interp.FlagsLogic, Size: d.Size, Dst: interp.RegResult, Src: 0xff}
+	switch {
+	case n.Op == x86.TEST:
+	case s.Kind == x86.KindImm:
+		r.Kind, r.Imm = interp.FlagsSub, uint64(s.Imm)
+	case s.Kind == x86.KindReg:
+		r.Kind, r.Src = interp.FlagsSub, uint8(s.Reg)
+	default:
+		r.Kind, r.Src = interp.FlagsFrom, uint8(d.Reg)
+	}
+	return r
 }
 
 func lazyRecipe(n *inst) interp.Recipe {

@@ -46,6 +46,8 @@ type inst struct {
 	span    span
 	// lazy: its flags are left to a recipe.
 	lazy bool
+	// result: it is a comparison that keeps its result.
+	result bool
 }
 
 // cold is code that is put behind the unit, since it is executed seldom.
