@@ -148,8 +148,16 @@ func (a *asm) load64(d reg, m rm)  { a.op(0, true, false, mapOne, 0x8b, uint8(d)
 func (a *asm) load32(d reg, m rm)  { a.op(0, false, false, mapOne, 0x8b, uint8(d), m) }
 func (a *asm) store64(m rm, s reg) { a.op(0, true, false, mapOne, 0x89, uint8(s), m) }
 func (a *asm) store32(m rm, s reg) { a.op(0, false, false, mapOne, 0x89, uint8(s), m) }
-func (a *asm) lea64(d reg, m rm)   { a.op(0, true, false, mapOne, 0x8d, uint8(d), m) }
-func (a *asm) lea32(d reg, m rm)   { a.op(0, false, false, mapOne, 0x8d, uint8(d), m) }
+func (a *asm) lea64(d reg, m rm) {
+	switch {
+	case m.reg == noReg || m.index != noReg || m.disp != 0:
+		a.op(0, true, false, mapOne, 0x8d, uint8(d), m)
+	case m.reg != d:
+		a.mov64(d, m.reg) // processors may do it by renaming
+	}
+}
+
+func (a *asm) lea32(d reg, m rm) { a.op(0, false, false, mapOne, 0x8d, uint8(d), m) }
 
 // storeImm32 stores 4 bytes.
 func (a *asm) storeImm32(m rm, v uint32) {

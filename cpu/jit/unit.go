@@ -199,13 +199,13 @@ func (b *builder) prologue() (e entries) {
 		b.landShort(j)
 		e.hostAhead = b.here()
 	} else {
-		e.hostAhead = b.here()
-		b.storeFlags()
-		j := b.jumpShort()
 		e.host = b.here()
 		b.storeFlags()
 		e.start = b.here()
 		b.poll(false)
+		j := b.jumpShort()
+		e.hostAhead = b.here()
+		b.storeFlags()
 		b.landShort(j)
 	}
 	e.memAhead = b.here()
