@@ -57,6 +57,7 @@ func NewTranslated(cfg cpu.Config, t Translator, times uint8) (*Accel, error) {
 		c := &CPU{id: i, acc: a, bus: cfg.NewBus(i), wake: make(chan struct{}, 1)}
 		c.hot.NoPage = 0x5a<<56 | rand.Uint64()>>8&pageMask
 		c.initSlots()
+		c.second.resize(1)
 		c.r[regZero] = 0
 		c.quiet.Store(true)
 		a.cpus = append(a.cpus, c)

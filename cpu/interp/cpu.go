@@ -61,6 +61,7 @@ type CPU struct {
 	itlb    [itlbSize]itlbEntry
 	jcache  [jcacheSize]jcacheEntry
 	tlbWide [wideSize]wideEntry
+	second  secondTLB
 	// tlbGlobal has a bit for each entry of tlb that is of a global page.
 	tlbGlobal [tlbSize / 64]uint64
 	// local are the entries of tlb that are neither global nor of CPL 3, and perhaps others, if localCount is at most maxLocal.

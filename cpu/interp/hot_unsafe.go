@@ -7,24 +7,27 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending                       int32
-	TLB, TLBRead, TLBWrite, TLBDelta            int32
-	TLBEntries, TLBEntrySize                    int32
-	Wide, WideTag, WideDelta                    int32
-	WideEntries, WideEntrySize                  int32
-	Vec, MXCSR                                  int32
-	Flags, Kind, Site, Page, RIP, G             int32
-	Temp, VecIn, VecOK, HostMXCSR               int32
-	Kernel, User                                int32 // of Target
-	Generation                                  int32 // of the kernel's targets, then of the user's
-	Slots                                       [2]int32
-	SlotSize                                    int32
-	SlotR, SlotW, SlotDelta, SlotHost, SlotNext int32
-	SlotLast                                    int32
-	NoPage                                      int32
-	RFLAGS, Held                                int32
-	Selector                                    [6]int32
-	GSBase, KernelGSBase                        int32
+	SegBase, Ctx, Pending             int32
+	TLB, TLBRead, TLBWrite, TLBDelta  int32
+	TLBHost, TLBEntries, TLBEntrySize int32
+	// Second is a pointer to the entries of the second TLB.
+	Second, SecondMask, SecondGen                       int32
+	SecondRead, SecondWrite, SecondHost, SecondEntryGen int32
+	Wide, WideTag, WideDelta                            int32
+	WideEntries, WideEntrySize                          int32
+	Vec, MXCSR                                          int32
+	Flags, Kind, Site, Page, RIP, G                     int32
+	Temp, VecIn, VecOK, HostMXCSR                       int32
+	Kernel, User                                        int32 // of Target
+	Generation                                          int32 // of the kernel's targets, then of the user's
+	Slots                                               [2]int32
+	SlotSize                                            int32
+	SlotR, SlotW, SlotDelta, SlotHost, SlotNext         int32
+	SlotLast                                            int32
+	NoPage                                              int32
+	RFLAGS, Held                                        int32
+	Selector                                            [6]int32
+	GSBase, KernelGSBase                                int32
 }
 
 // ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
@@ -41,6 +44,11 @@ func TheLayout() Layout {
 		SegBase: int32(unsafe.Offsetof(c.segBase)), Ctx: int32(unsafe.Offsetof(c.ctx)), Pending: int32(unsafe.Offsetof(c.pending)),
 		TLB:     int32(unsafe.Offsetof(c.tlb)),
 		TLBRead: int32(unsafe.Offsetof(c.tlb[0].r)), TLBWrite: int32(unsafe.Offsetof(c.tlb[0].w)), TLBDelta: int32(unsafe.Offsetof(c.tlb[0].delta)),
+		TLBHost:    int32(unsafe.Offsetof(c.tlb[0].host)),
+		Second:     int32(unsafe.Offsetof(c.second) + unsafe.Offsetof(c.second.entries)), // a slice begins with the pointer
+		SecondMask: int32(unsafe.Offsetof(c.second) + unsafe.Offsetof(c.second.mask)), SecondGen: int32(unsafe.Offsetof(c.second) + unsafe.Offsetof(c.second.gen)),
+		SecondRead: int32(unsafe.Offsetof(secondEntry{}.r)), SecondWrite: int32(unsafe.Offsetof(secondEntry{}.w)),
+		SecondHost: int32(unsafe.Offsetof(secondEntry{}.host)), SecondEntryGen: int32(unsafe.Offsetof(secondEntry{}.gen)),
 		TLBEntries: tlbSize, TLBEntrySize: int32(unsafe.Sizeof(c.tlb[0])),
 		Wide: int32(unsafe.Offsetof(c.tlbWide)), WideTag: int32(unsafe.Offsetof(c.tlbWide[0].tag)), WideDelta: int32(unsafe.Offsetof(c.tlbWide[0].delta)),
 		WideEntries: wideSize, WideEntrySize: int32(unsafe.Sizeof(c.tlbWide[0])),

@@ -31,12 +31,15 @@ func (c *CPU) loadSlow(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
 
 // loadPiece reads 1 to 8 bytes inside one page.
 func (c *CPU) loadPiece(o *Op, va uint64, n int, ctx uint64) (uint64, bool) {
-	phys, host, ok := c.translate(o, va, accRead, ctx)
-	if !ok {
-		return 0, false
-	}
+	host := c.again(va, accRead, ctx)
 	if host == nil {
-		return c.busRead(o, phys, n), true
+		phys, at, ok := c.translate(o, va, accRead, ctx)
+		if !ok {
+			return 0, false
+		}
+		if host = at; host == nil {
+			return c.busRead(o, phys, n), true
+		}
 	}
 	switch n {
 	case 1:
@@ -85,18 +88,21 @@ func (c *CPU) storeSlow(o *Op, va uint64, n int, v uint64, ctx uint64) bool {
 
 // storePiece writes 1 to 8 bytes inside one page.
 func (c *CPU) storePiece(o *Op, va uint64, n int, v uint64, ctx uint64) bool {
-	phys, host, ok := c.translate(o, va, accWrite, ctx)
-	if !ok {
-		return false
-	}
+	host := c.again(va, accWrite, ctx)
 	if host == nil {
-		page, readOnly := c.acc.mem.page(phys)
-		if page == nil || readOnly {
-			c.busWrite(o, phys, n, v)
-			return true
+		phys, at, ok := c.translate(o, va, accWrite, ctx)
+		if !ok {
+			return false
 		}
-		host = hostAt(page, phys)
-		defer c.codeWritten(phys, n)
+		if host = at; host == nil {
+			page, readOnly := c.acc.mem.page(phys)
+			if page == nil || readOnly {
+				c.busWrite(o, phys, n, v)
+				return true
+			}
+			host = hostAt(page, phys)
+			defer c.codeWritten(phys, n)
+		}
 	}
 	switch n {
 	case 1:

@@ -55,6 +55,7 @@ func (c *CPU) flushTLB() {
 	clear(c.tlb[:])
 	clear(c.itlb[:])
 	clear(c.tlbWide[:])
+	c.second.drop()
 	c.dropSlots()
 	c.sys.large = [2][2]largePages{}
 	c.sys.spaces = spaces{}
@@ -99,6 +100,7 @@ func (c *CPU) dropLocal(i int) {
 func (c *CPU) flushPage(va uint64) {
 	c.dropSlots()
 	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
+	*c.second.at(va) = secondEntry{}
 	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
 	if n := pageBit(va); c.codePages[n>>6]>>(n&63)&1 != 0 {
 		c.dropTargets()
@@ -141,6 +143,7 @@ func (c *CPU) flushWrites() {
 		c.tlb[i].w = 0
 	}
 	clear(c.tlbWide[:])
+	c.second.gen++
 	for i := range c.hot.Slots {
 		for k := range c.hot.Slots[i] {
 			c.hot.Slots[i][k].W = c.hot.NoPage

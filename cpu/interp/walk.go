@@ -89,7 +89,7 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 	}
 	if ctx&ctxSlow == 0 {
 		e := &c.tlb[va>>12&(tlbSize-1)]
-		tag := va&pageMask | ctx
+		tag, old := va&pageMask|ctx, e.r
 		if e.r != tag {
 			*e = tlbEntry{r: tag, host: page, delta: hostDelta(page, va)}
 			i := va >> 12 & (tlbSize - 1)
@@ -110,6 +110,9 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 			if c.sys.walkedWide {
 				c.fillWide(va, phys, ctx)
 			}
+		}
+		if ctx&ctxUser != 0 && !c.acc.lockstep {
+			c.second.keep(e, old)
 		}
 	}
 	if acc == accWrite && (readOnly || c.acc.code.any(phys)) {

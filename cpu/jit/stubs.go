@@ -243,6 +243,7 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 	a.alu64(1, rDX, field(layout.Ctx))
 	a.alu64(7, rDX, at(rCX, tag))
 	miss := a.jcc(ccNE)
+	hit := a.here()
 	s = suspended()
 	a.store64(at(rAX, layout.SlotR), r15)
 	a.store64(at(rAX, layout.SlotW), r15)
@@ -262,6 +263,35 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 	leave(layout.TLBDelta)
 
 	a.land(miss)
+	if user {
+		a.push(rBX)
+		a.mov64(rBX, r14)
+		a.shrImm64(rBX, 12-5)
+		a.alu64(4, rBX, field(layout.SecondMask))
+		a.alu64(0, rBX, field(layout.Second))
+		second := layout.SecondRead
+		if tag == layout.TLBWrite {
+			second = layout.SecondWrite
+		}
+		a.alu64(7, rDX, at(rBX, second))
+		other := a.jccShort(ccNE)
+		a.load64(rDX, at(rBX, layout.SecondEntryGen))
+		a.alu64(7, rDX, field(layout.SecondGen))
+		gone := a.jccShort(ccNE)
+		// What is stored as a pointer is none into the Go heap: guest memory.
+		for _, x := range [...][2]int32{{layout.SecondRead, layout.TLBRead}, {layout.SecondWrite, layout.TLBWrite}, {layout.SecondHost, layout.TLBHost}} {
+			a.load64(rDX, at(rBX, x[0]))
+			a.store64(at(rCX, x[1]), rDX)
+		}
+		a.alu64(5, rDX, inReg(r15))
+		a.store64(at(rCX, layout.TLBDelta), rDX)
+		a.load64(rDX, at(rCX, tag))
+		a.pop(rBX)
+		a.jumpTo(hit)
+		a.landShort(other)
+		a.landShort(gone)
+		a.pop(rBX)
+	}
 	a.pop(rDX)
 	a.pop(rCX)
 	a.failed()
