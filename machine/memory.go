@@ -18,13 +18,15 @@ type memory struct {
 }
 
 // add allocates size bytes of zeroed memory at gpa. The host gives pages as
-// they are touched.
+// they are touched, large ones where it can.
 func (m *memory) add(gpa, size uint64, readOnly bool) ([]byte, error) {
 	p, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("allocate %d MiB of guest memory: %w", size>>20, err)
 	}
+	// A host may lack large pages; nothing but speed depends on them.
+	_ = unix.Madvise(p, unix.MADV_HUGEPAGE)
 	m.slots = append(m.slots, cpu.Slot{GPA: gpa, Data: p, ReadOnly: readOnly})
 	return p, nil
 }
