@@ -443,8 +443,7 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 				c.rip = c.nextRIP(o)
 				return stBranch, 0
 			}
-			h.Flags = c.rawFlags()
-			c.r[RegResult] = c.fres // if the instruction was a comparison
+			c.executedFor()
 			at = s.Resume
 		case stTaken, stBranch:
 			return stBranch, 0
@@ -489,6 +488,12 @@ func (c *CPU) atSite(t Translator) (*Unit, *Site, *Op) {
 	c.last = u.last()
 	c.unitFlags(&s.Flags)
 	return u, s, o
+}
+
+// executedFor makes everything as translated code expects it behind an instruction that was executed for it.
+func (c *CPU) executedFor() {
+	c.hot.Flags = c.rawFlags()
+	c.r[RegResult] = c.fres // if the instruction was a comparison
 }
 
 // begin makes everything as a unit that is entered at RIP expects it.

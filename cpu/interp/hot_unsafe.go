@@ -7,14 +7,14 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending             int32
-	TLB, TLBRead, TLBWrite, TLBDelta  int32
-	TLBHost, TLBEntries, TLBEntrySize int32
+	SegBase, Ctx, Pending            int32
+	TLB, TLBRead, TLBWrite, TLBDelta int32
+	TLBHost, TLBEntries              int32
 	// Second is a pointer to the entries of the second TLB.
 	Second, SecondMask, SecondGen                       int32
 	SecondRead, SecondWrite, SecondHost, SecondEntryGen int32
 	Wide, WideTag, WideDelta                            int32
-	WideEntries, WideEntrySize                          int32
+	WideEntries                                         int32
 	Vec, MXCSR                                          int32
 	Flags, Kind, Site, Page, RIP, G                     int32
 	Temp, VecIn, VecOK, HostMXCSR                       int32
@@ -29,6 +29,13 @@ type Layout struct {
 	Selector                                            [6]int32
 	GSBase, KernelGSBase                                int32
 }
+
+// The entries of all TLBs have the size that translated code takes them for.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(tlbEntry{})-1<<entryShift]
+	_ = [1]struct{}{}[unsafe.Sizeof(wideEntry{})-1<<entryShift]
+	_ = [1]struct{}{}[unsafe.Sizeof(secondEntry{})-1<<entryShift]
+)
 
 // ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
 const ContextAC = ctxAC
@@ -49,10 +56,10 @@ func TheLayout() Layout {
 		SecondMask: int32(unsafe.Offsetof(c.second) + unsafe.Offsetof(c.second.mask)), SecondGen: int32(unsafe.Offsetof(c.second) + unsafe.Offsetof(c.second.gen)),
 		SecondRead: int32(unsafe.Offsetof(secondEntry{}.r)), SecondWrite: int32(unsafe.Offsetof(secondEntry{}.w)),
 		SecondHost: int32(unsafe.Offsetof(secondEntry{}.host)), SecondEntryGen: int32(unsafe.Offsetof(secondEntry{}.gen)),
-		TLBEntries: tlbSize, TLBEntrySize: int32(unsafe.Sizeof(c.tlb[0])),
-		Wide: int32(unsafe.Offsetof(c.tlbWide)), WideTag: int32(unsafe.Offsetof(c.tlbWide[0].tag)), WideDelta: int32(unsafe.Offsetof(c.tlbWide[0].delta)),
-		WideEntries: wideSize, WideEntrySize: int32(unsafe.Sizeof(c.tlbWide[0])),
-		Vec: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.Vec)), MXCSR: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MXCSR)),
+		TLBEntries: tlbSize,
+		Wide:       int32(unsafe.Offsetof(c.tlbWide)), WideTag: int32(unsafe.Offsetof(c.tlbWide[0].tag)), WideDelta: int32(unsafe.Offsetof(c.tlbWide[0].delta)),
+		WideEntries: wideSize,
+		Vec:         int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.Vec)), MXCSR: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MXCSR)),
 		Flags: hot + int32(unsafe.Offsetof(c.hot.Flags)), Kind: hot + int32(unsafe.Offsetof(c.hot.Kind)), Site: hot + int32(unsafe.Offsetof(c.hot.Site)),
 		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), G: hot + int32(unsafe.Offsetof(c.hot.G)),
 		Temp: hot + int32(unsafe.Offsetof(c.hot.Temp)), VecIn: hot + int32(unsafe.Offsetof(c.hot.VecIn)), VecOK: hot + int32(unsafe.Offsetof(c.hot.VecOK)),

@@ -334,7 +334,7 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 				c.rip = c.nextRIP(o)
 				return stBranch, nil
 			}
-			h.Flags = c.rawFlags()
+			c.executedFor()
 			at = s.Resume
 		case stTaken, stBranch:
 			return stBranch, nil

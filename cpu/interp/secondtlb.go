@@ -26,13 +26,10 @@ type secondEntry struct {
 	gen  uint64
 }
 
-// secondEntrySize is the size of a secondEntry in bytes.
-const secondEntrySize = 32
-
 // resize makes n places, a power of two, and moves what is good there.
 func (t *secondTLB) resize(n int) {
 	old := t.entries
-	t.entries, t.mask = make([]secondEntry, n), uint64(n-1)*secondEntrySize
+	t.entries, t.mask = make([]secondEntry, n), uint64(n-1)<<entryShift
 	for i := range old {
 		if s := &old[i]; s.gen == t.gen {
 			*t.at(s.r) = *s

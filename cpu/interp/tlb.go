@@ -7,6 +7,8 @@ const (
 	// maxLocal is how many entries are remembered one by one because they go with CR3.
 	maxLocal = 64
 	itlbSize = 128
+	// entryShift is the binary logarithm of the size of an entry, of any TLB for data, in bytes.
+	entryShift = 5
 	// codePageBits is the size of CPU.codePages.
 	codePageBits = 4096
 	pageSize     = 4096
