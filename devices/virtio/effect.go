@@ -21,6 +21,9 @@ type held struct {
 func (q *Queue) Finish(c *Chain, written uint32, e *devices.Effect) {
 	c.len, c.quiet = written, e.LoseInterrupt
 	q.mu.Lock()
+	if e.ExtraInterrupt {
+		q.inflight++ // whoever waits for quiet waits for it, too
+	}
 	l := []*Chain{c}
 	if e.Duplicate {
 		l = append(l, q.again(c))
@@ -41,6 +44,9 @@ func (q *Queue) Finish(c *Chain, written uint32, e *devices.Effect) {
 	}
 	if e.ExtraInterrupt {
 		q.Interrupt()
+		q.mu.Lock()
+		q.release(1)
+		q.mu.Unlock()
 	}
 }
 
