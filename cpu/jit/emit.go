@@ -124,25 +124,24 @@ func (b *builder) compareMemory(n *inst) {
 		code = 0x22 // AND
 	}
 	x := b.operand(n, int32(n.OpSize), false, 0, true)
-	if d.Kind == x86.KindReg {
+	switch {
+	case d.Kind == x86.KindReg:
 		b.mov64(rAX, hostOf[d.Reg])
-		b.sized(n, code, uint8(rAX), x)
-		b.store64(slot(interp.RegResult), rAX)
-		return
-	}
-	switch n.OpSize {
-	case 1:
+	case n.OpSize == 1:
 		b.op(0, false, false, map0F, 0xb6, uint8(rAX), x)
-	case 2:
+	case n.OpSize == 2:
 		b.op(0, false, false, map0F, 0xb7, uint8(rAX), x)
-	case 4:
+	case n.OpSize == 4:
 		b.load32(rAX, x)
 	default:
 		b.load64(rAX, x)
 	}
-	if s.Kind == x86.KindReg {
+	switch s.Kind {
+	case x86.KindMem:
+		b.sized(n, code, uint8(rAX), x)
+	case x86.KindReg:
 		b.sized(n, code, uint8(rAX), inReg(hostOf[s.Reg]))
-	} else {
+	default:
 		b.sized(n, 0x80, code>>3, inReg(rAX))
 		b.immediate(n, s.Imm)
 	}

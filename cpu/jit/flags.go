@@ -224,13 +224,8 @@ func (b *builder) setsLazily(n *inst) bool {
 // keepsResult decides whether n, a comparison with memory, leaves its result where a recipe finds it: it does where only a fault would see
 // its flags after others are needed in their place.
 func (b *builder) keepsResult(n *inst) bool {
-	if n.Op != x86.CMP && n.Op != x86.TEST {
+	if n.Op != x86.CMP && n.Op != x86.TEST || scratches(n) > 0 {
 		return false
-	}
-	for i := range n.NArgs {
-		if a := &n.Args[i]; a.Kind == x86.KindReg && (a.High || hostOf[a.Reg] == noReg) {
-			return false
-		}
 	}
 	recipe, producer, at := b.recipe, b.producer, b.i
 	b.recipe, b.producer = resultRecipe(n), b.i
