@@ -65,21 +65,29 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// agree executes code until it shuts down, by the interpreter and by translations, and compares what comes of it.
-func agree(t *testing.T, code []byte) {
-	var want x86.State
-	for _, how := range []struct {
-		name     string
-		mk       cputest.Make
-		lockstep bool
-	}{
+// way is a way to execute a guest.
+type way struct {
+	name     string
+	mk       cputest.Make
+	lockstep bool
+}
+
+// ways returns all ways; the first is the reference.
+func ways() []way {
+	return []way{
 		{"interpreted", func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }, false},
 		{"translated", NewEager, false},
 		{"the second time", func(c cpu.Config) (cpu.Accelerator, error) { return newAccel(c, 1) }, false},
 		{"often", New, false},
 		{"compared", NewEager, true},
 		{"often, compared", New, true},
-	} {
+	}
+}
+
+// agree executes code until it shuts down, by the interpreter and by translations, and compares what comes of it.
+func agree(t *testing.T, code []byte) {
+	var want x86.State
+	for _, how := range ways() {
 		g := newWild(t, how.mk, code, 3, 1, how.lockstep)
 		for r := range g.state.GPR {
 			g.state.GPR[r] = uint64(r) * 0x1234567

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"dfemu/cpu"
-	"dfemu/cpu/cputest"
-	"dfemu/cpu/interp"
 	"dfemu/cpu/x86"
 )
 
@@ -45,16 +43,7 @@ func TestSecondTLB(t *testing.T) {
 		0x0f, 0x0b, // ud2
 	}
 	var want [16]uint64
-	for _, how := range []struct {
-		name     string
-		mk       cputest.Make
-		lockstep bool
-	}{
-		{"interpreted", func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }, false},
-		{"translated", NewEager, false},
-		{"often", New, false},
-		{"compared", New, true},
-	} {
+	for _, how := range ways() {
 		mem := wildMemory(t, wildSize)
 		copy(mem[wildCode:], code)
 		for i := range uint64(3 * places) {

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"dfemu/cpu"
-	"dfemu/cpu/cputest"
-	"dfemu/cpu/interp"
 	"dfemu/cpu/x86"
 )
 
@@ -43,14 +41,7 @@ func TestLargePages(t *testing.T) {
 		0x0f, 0x0b, // ud2
 	}
 	var want x86.State
-	for _, how := range []struct {
-		name string
-		mk   cputest.Make
-	}{
-		{"interpreted", func(c cpu.Config) (cpu.Accelerator, error) { return interp.New(c) }},
-		{"translated", NewEager},
-		{"often", New},
-	} {
+	for _, how := range ways() {
 		mem := wildMemory(t, 6<<20)
 		le := binary.LittleEndian
 		le.PutUint64(mem[entry:], 2<<20|large)
@@ -58,7 +49,7 @@ func TestLargePages(t *testing.T) {
 		le.PutUint64(mem[4<<20+8:], 0x1122334455667788)
 		le.PutUint64(mem[6<<20-8:], 0x99aabbccddeeff00)
 		copy(mem[wildCode:], code)
-		g := newWildIn(t, wildAccel(t, how.mk, mem, 1, false), 3, 1)
+		g := newWildIn(t, wildAccel(t, how.mk, mem, 1, how.lockstep), 3, 1)
 		g.state.GPR = [16]uint64{x86.RSP: wildStack}
 		g.state.CR4 |= x86.CR4_PGE
 		if e := g.run(t, time.Minute); e.Reason != cpu.ExitShutdown {
