@@ -11,8 +11,8 @@ const (
 	hugeSpare = 4
 )
 
-// hugeBuffers are buffers for large direct reads. Guest memory consists of small pages, so that a read of 1 MiB straight
-// into it is 256 pieces for the disk, where a huge page is one. Disks of virtual machines take several times as long for the
+// hugeBuffers are buffers for large direct reads. A guest's buffer mostly consists of small pages here and there in its memory, so
+// that a read of 1 MiB straight into it is 256 pieces for the disk, where a huge page is one. Disks of virtual machines take several times as long for the
 // pieces, which is more than copying takes.
 type hugeBuffers struct {
 	mu     sync.Mutex
