@@ -35,7 +35,6 @@ type File struct {
 	o      Options
 	edge   sync.Mutex // held while a block is read, changed and written back
 	failed atomic.Bool
-	huge   hugeBuffers
 }
 
 // Open opens and locks a file. If it is locked by another the error wraps
@@ -123,9 +122,6 @@ func (h *File) Size() (int64, error) {
 
 // ReadAt implements io.ReaderAt.
 func (h *File) ReadAt(p []byte, off int64) (int, error) {
-	if len(p) >= largeRead && h.readHuge([][]byte{p}, off) {
-		return len(p), nil
-	}
 	if h.o.Direct && !aligned(p, off) {
 		return h.readBuffered(p, off)
 	}
@@ -188,9 +184,6 @@ func (h *File) WriteV(bufs [][]byte, off int64) error {
 }
 
 func (h *File) vectors(bufs [][]byte, off int64, write bool) error {
-	if !write && h.readHuge(bufs, off) {
-		return nil
-	}
 	if !h.o.Direct || alignedAll(bufs, off) {
 		return transferVectors(h.f, bufs, off, write)
 	}
@@ -288,7 +281,6 @@ func (h *File) Close() error {
 		// started and has not closed what it inherited.
 		unlock(h.f)
 	}
-	h.huge.close()
 	return h.f.Close()
 }
 

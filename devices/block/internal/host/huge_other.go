@@ -1,9 +1,0 @@
-//go:build !linux
-
-package host
-
-import "errors"
-
-func newHuge() (hugeBuffer, error) { return hugeBuffer{}, errors.ErrUnsupported }
-
-func (hugeBuffer) unmap() {}
