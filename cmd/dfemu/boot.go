@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"dfemu/devices/block"
 	"dfemu/devices/network"
 	"dfemu/firmware/boot"
 	"dfemu/images"
@@ -139,8 +140,7 @@ func (f *bootFlags) run(ctx context.Context, args []string) (err error) {
 			return err
 		}
 	}
-	// Processors in software occupy a scheduler slot of the Go runtime each while they execute: devices need some besides.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), f.cpus+2))
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), slots(&cfg)))
 	debug.SetGCPercent(50) // most of the heap is decoded code, which lives long
 	con := newConsole(os.Stdin, os.Stdout, os.Stderr)
 	trace, err := f.watch.configure(&cfg, os.Stderr, f.control != "")
@@ -264,6 +264,17 @@ func (f *bootFlags) config(ctx context.Context, args []string) (machine.Config, 
 		return cfg, usageError{errors.New("--initrd needs --kernel")}
 	}
 	return cfg, nil
+}
+
+// slots is how many scheduler slots the Go runtime needs for a machine. Processors in software occupy one each while they execute: devices
+// need some besides. A write past the host's page cache keeps its slot for tens of microseconds after it began to wait, until the runtime
+// takes it away; with a few more the others that are under way need not wait for that.
+func slots(cfg *machine.Config) int {
+	n := cfg.CPUs + 2
+	if slices.ContainsFunc(cfg.Disks, func(d machine.Disk) bool { return d.Store.Cache == block.CacheNone }) {
+		n += 8
+	}
+	return n
 }
 
 // image decides what is booted: the argument, the flags, or the built-in guest.
