@@ -57,6 +57,7 @@ func NewTranslated(cfg cpu.Config, t Translator, times uint8) (*Accel, error) {
 		c := &CPU{id: i, acc: a, bus: cfg.NewBus(i), wake: make(chan struct{}, 1)}
 		c.hot.NoPage = 0x5a<<56 | rand.Uint64()>>8&pageMask
 		c.initSlots()
+		c.initGuard()
 		c.second.resize(1)
 		c.r[regZero] = 0
 		c.quiet.Store(true)
@@ -119,7 +120,7 @@ func (a *Accel) invalidate(l lineSet, but *CPU) {
 		c.mu.Lock()
 		c.inval = append(c.inval, l)
 		c.mu.Unlock()
-		c.pending.Or(pendInval)
+		c.signal(pendInval)
 	}
 }
 
@@ -128,7 +129,7 @@ func (a *Accel) announce(by *CPU) {
 	n := a.code.events.Add(1)
 	for _, c := range a.cpus {
 		if c != by {
-			c.pending.Or(pendInval)
+			c.signal(pendInval)
 		} else if c.acked.Load() == n-1 {
 			c.acked.Store(n)
 		}

@@ -23,7 +23,7 @@ type CPU struct {
 	spMask  uint64 // what bits of RSP address the stack
 	icount  uint64
 	// pending has a bit for each thing to look at between two blocks. Any
-	// goroutine may set bits.
+	// goroutine may set bits; see signal.
 	pending atomic.Uint32
 
 	flags  uint64  // RFLAGS without the arithmetic flags
@@ -136,7 +136,7 @@ func (c *CPU) ud() status            { return c.fault(x86.VecUD, 0) }
 
 // post sets bits of pending and wakes the processor. Any goroutine may call it.
 func (c *CPU) post(bits uint32) {
-	c.pending.Or(bits)
+	c.signal(bits)
 	select {
 	case c.wake <- struct{}{}:
 	default:

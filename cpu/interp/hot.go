@@ -15,6 +15,8 @@ type Translator interface {
 	// Enter executes translated code from at on until it leaves, and returns with the processor's registers in
 	// memory and what happened in its Hot area.
 	Enter(c *CPU, at uintptr)
+	// Goroutine returns the address of the descriptor of the goroutine that calls it.
+	Goroutine() uintptr
 	// Site returns the unit and the description of a place where code leaves.
 	Site(id uint32) (*Unit, *Site)
 	// Link makes the exit id, a SiteLink, go on in unit to directly.
@@ -146,8 +148,12 @@ type Hot struct {
 	_     uint32
 	Page  uint64 // RIP of the start of the page that code is executed from
 	RIP   uint64
-	G     uintptr
-	Temp  [4]uint64
+	// Guard is what tells translated code to leave; see guard.go.
+	Guard atomic.Uintptr
+	Alarm [StackGuard/8 + 1]uint64
+	// goroutine is the descriptor of the one that executes Run.
+	goroutine uintptr
+	Temp      [4]uint64
 	// Slots are what the code of CPL 0 to 2, and that of CPL 3, reached last by each way of addressing.
 	Slots [2][SlotCount]Slot
 	// NoPage is in a Slot in the place of a page's address where there is none: accesses to it would reach the host's
@@ -411,6 +417,7 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 	for {
 		h.VecOK = c.vectorsUsable()
 		h.entered++
+		c.setGuard()
 		t.Enter(c, at)
 		switch h.Kind {
 		case SiteRIP:

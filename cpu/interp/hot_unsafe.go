@@ -7,7 +7,7 @@ import "unsafe"
 //
 // Invariant: a CPU never moves, since it is on the heap, and is reachable while it runs.
 type Layout struct {
-	SegBase, Ctx, Pending            int32
+	SegBase, Ctx                     int32
 	TLB, TLBRead, TLBWrite, TLBDelta int32
 	TLBHost, TLBEntries              int32
 	// Second is a pointer to the entries of the second TLB.
@@ -16,7 +16,7 @@ type Layout struct {
 	Wide, WideTag, WideDelta                            int32
 	WideEntries                                         int32
 	Vec, MXCSR                                          int32
-	Flags, Kind, Site, Page, RIP, G                     int32
+	Flags, Kind, Site, Page, RIP, Guard                 int32
 	Temp, VecIn, VecOK, HostMXCSR                       int32
 	Kernel, User                                        int32 // of Target
 	Generation                                          int32 // of the kernel's targets, then of the user's
@@ -48,7 +48,7 @@ func TheLayout() Layout {
 		return int32(unsafe.Offsetof(c.s)+unsafe.Offsetof(c.s.Seg)) + i*int32(unsafe.Sizeof(c.s.Seg[0]))
 	}
 	return Layout{
-		SegBase: int32(unsafe.Offsetof(c.segBase)), Ctx: int32(unsafe.Offsetof(c.ctx)), Pending: int32(unsafe.Offsetof(c.pending)),
+		SegBase: int32(unsafe.Offsetof(c.segBase)), Ctx: int32(unsafe.Offsetof(c.ctx)),
 		TLB:     int32(unsafe.Offsetof(c.tlb)),
 		TLBRead: int32(unsafe.Offsetof(c.tlb[0].r)), TLBWrite: int32(unsafe.Offsetof(c.tlb[0].w)), TLBDelta: int32(unsafe.Offsetof(c.tlb[0].delta)),
 		TLBHost:    int32(unsafe.Offsetof(c.tlb[0].host)),
@@ -61,7 +61,7 @@ func TheLayout() Layout {
 		WideEntries: wideSize,
 		Vec:         int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.Vec)), MXCSR: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MXCSR)),
 		Flags: hot + int32(unsafe.Offsetof(c.hot.Flags)), Kind: hot + int32(unsafe.Offsetof(c.hot.Kind)), Site: hot + int32(unsafe.Offsetof(c.hot.Site)),
-		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), G: hot + int32(unsafe.Offsetof(c.hot.G)),
+		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), Guard: hot + int32(unsafe.Offsetof(c.hot.Guard)),
 		Temp: hot + int32(unsafe.Offsetof(c.hot.Temp)), VecIn: hot + int32(unsafe.Offsetof(c.hot.VecIn)), VecOK: hot + int32(unsafe.Offsetof(c.hot.VecOK)),
 		HostMXCSR: hot + int32(unsafe.Offsetof(c.hot.HostMXCSR)),
 		Kernel:    hot + int32(unsafe.Offsetof(c.hot.Kernel)), User: hot + int32(unsafe.Offsetof(c.hot.User)),
@@ -76,3 +76,8 @@ func TheLayout() Layout {
 		GSBase:   segment(5) + int32(unsafe.Offsetof(c.s.Seg[0].Base)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
 	}
 }
+
+// alarm is the address of Alarm.
+//
+// Invariant: as for Layout.
+func (h *Hot) alarm() uintptr { return uintptr(unsafe.Pointer(&h.Alarm)) }

@@ -314,6 +314,7 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 	at := u.Entry
 	for {
 		h.VecOK = c.vectorsUsable()
+		c.setGuard()
 		t.Enter(c, at)
 		if h.Kind != SiteOp {
 			c.left(t)

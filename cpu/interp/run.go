@@ -7,6 +7,9 @@ import (
 
 // Run implements [cpu.VCPU].
 func (c *CPU) Run() (cpu.Exit, error) {
+	if t := c.acc.translator; t != nil {
+		c.hot.goroutine = t.Goroutine()
+	}
 	c.quiet.Store(false)
 	c.pending.Or(pendInval | pendIntr | pendStop)
 	defer c.quiet.Store(true)

@@ -31,7 +31,7 @@ func (a *Accel) startSampling() {
 				return
 			case <-t.C:
 				for _, c := range a.cpus {
-					c.pending.Or(pendSample)
+					c.signal(pendSample)
 				}
 			}
 		}

@@ -15,7 +15,7 @@ func (a *Accel) stopOthers(c *CPU) (resume func()) {
 	a.stopping.Store(true)
 	for _, o := range a.cpus {
 		if o != c {
-			o.pending.Or(pendStop)
+			o.signal(pendStop)
 		}
 	}
 	for _, o := range a.cpus {

@@ -11,6 +11,7 @@ type idle struct{}
 
 func (idle) Translate(*Request) *Unit   { return nil }
 func (idle) Enter(*CPU, uintptr)        {}
+func (idle) Goroutine() uintptr         { return 0 }
 func (idle) Site(uint32) (*Unit, *Site) { return nil, nil }
 func (idle) Link(uint32, *Unit)         {}
 func (idle) Drop(uint64, uint64)        {}

@@ -11,7 +11,14 @@ TEXT ·enter(SB), NOSPLIT, $64-24
 	MOVQ base+0(FP), DI
 	MOVQ stub+8(FP), R15
 	MOVQ code+16(FP), AX
-	MOVQ (TLS), R14
 	MOVQ DI, BP
 	CALL R15
+	RET
+
+// func goroutine() uintptr
+//
+// Invariant: the runtime never moves the descriptor of a goroutine, and keeps it while the goroutine exists.
+TEXT ·goroutine(SB), NOSPLIT, $0-8
+	MOVQ (TLS), AX
+	MOVQ AX, ret+0(FP)
 	RET

@@ -15,6 +15,12 @@ import (
 //go:noescape
 func enter(base unsafe.Pointer, stub, code uintptr)
 
+// goroutine returns the address of the descriptor of the present goroutine; see enter_amd64.s.
+func goroutine() uintptr
+
+// Goroutine implements interp.Translator.
+func (t *translator) Goroutine() uintptr { return goroutine() }
+
 // Enter implements interp.Translator.
 //
 // Invariant: at is the address of code that Translate has made, or of a place in it where it is to go on, of the

@@ -49,7 +49,7 @@ const (
 
 // stubs are the addresses of the code that units share.
 type stubs struct {
-	enter     uintptr // from enter_amd64.s: rBP is set, r14 is the goroutine, rAX where to go
+	enter     uintptr // from enter_amd64.s: rBP is set, rAX where to go
 	rip       uintptr // leaves with SiteRIP, to r14
 	interpret uintptr // leaves with SiteInterpret, to r14
 	apart     uintptr // leaves with SiteApart, to r14; the site is stored
@@ -66,17 +66,9 @@ type stubs struct {
 	read, write [2]uintptr
 }
 
-// stackGuard is where in a goroutine's descriptor the runtime says that it wants the goroutine to stop: the stack
-// limit that function prologues compare with, which is then stackPreempt.
-const (
-	stackGuard   = 16
-	stackPreempt = -1314
-)
-
 // makeStubs assembles the common code.
 func makeStubs(a *asm) (s stubs) {
 	s.enter = a.here()
-	a.store64(field(layout.G), r14)
 	for g, h := range hostOf {
 		if h != noReg {
 			a.load64(h, slot(uint8(g)))

@@ -219,16 +219,14 @@ func (b *builder) prologue() (e entries) {
 
 // poll leaves the unit, which has not begun, if something is pending; host: the flags are in rAX.
 func (b *builder) poll(host bool) {
-	b.colds = append(b.colds, cold{from: b.anything(), kind: coldPoll, host: host})
+	b.colds = append(b.colds, cold{from: []int{b.anything()}, kind: coldPoll, host: host})
 }
 
-// anything returns jumps that are taken if something is pending. It destroys r15 and the flags.
-func (b *builder) anything() []int {
-	b.aluImm(7, false, field(layout.Pending), 0)
-	j := b.jcc(ccNE)
-	b.load64(r15, field(layout.G))
-	b.aluImm(7, true, at(r15, stackGuard), stackPreempt)
-	return []int{j, b.jcc(ccE)}
+// anything returns a jump that is taken if something is pending, or the runtime wants the goroutine to stop. It destroys r15 and the flags.
+func (b *builder) anything() int {
+	b.load64(r15, field(layout.Guard))
+	b.aluImm(7, true, at(r15, interp.StackGuard), interp.StackPreempt)
+	return b.jcc(ccE)
 }
 
 // selfLoop reports whether an exit of the unit leads to its start.
@@ -254,7 +252,7 @@ func (b *builder) look(n *inst) {
 	}
 	b.observe(n)
 	s := b.site(interp.Site{Inst: uint8(b.i), Flags: b.before})
-	b.colds = append(b.colds, cold{from: b.anything(), site: s, kind: coldLook})
+	b.colds = append(b.colds, cold{from: []int{b.anything()}, site: s, kind: coldLook})
 	b.looked = true
 }
 
