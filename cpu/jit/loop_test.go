@@ -37,6 +37,7 @@ func TestLoopsLookInside(t *testing.T) {
 			for _, mk := range []cputest.Make{NewEager, func(c cpu.Config) (cpu.Accelerator, error) { return newAccel(c, 1) }, New} {
 				g := newWild(t, mk, code, 3, 1, false)
 				g.state.GPR[x86.RSP], g.state.GPR[x86.RDX], g.state.GPR[x86.RBX] = wildStack, 0, 1<<62
+				g.state.RFLAGS |= flagsOfSub(0, 1<<62) // it may be stopped before it has begun
 				start := g.state.RIP
 				for range 20 {
 					if e := g.run(t, time.Millisecond); e.Reason != cpu.ExitKicked {
