@@ -212,7 +212,7 @@ func (c *CPU) dropAll() {
 // lookup returns the block at c.rip, or nil with an exception pending.
 func (c *CPU) lookup() *block {
 	e := &c.jcache[(c.rip^c.rip>>12)&(jcacheSize-1)]
-	tag := c.jgen[c.key>>3&1]<<8 | uint64(c.key)
+	tag := c.jgen[c.level()]<<8 | uint64(c.key)
 	if e.rip == c.rip && e.tag == tag && !e.b.dead {
 		return e.b
 	}

@@ -70,8 +70,8 @@ type CPU struct {
 	// jgen are the generations of what is remembered of code at linear addresses (jcache, Hot), for CPL 0 to 2 and for CPL 3.
 	jgen        [2]uint64
 	generations uint64 // the last value of jgen given out
-	// codePages has bits for the pages, by a hash of their linear addresses, that something is remembered of.
-	codePages [codePageBits / 64]uint64
+	// codePages have bits for the pages, by a hash of their linear addresses, that something is remembered of, likewise.
+	codePages [2][codePageBits / 64]uint64
 	// dropped is what the translator's Dropped returned when the targets were last in accordance with it.
 	dropped uint64
 	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.

@@ -104,16 +104,28 @@ func (c *CPU) flushPage(va uint64) {
 	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
 	*c.second.at(va) = secondEntry{}
 	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
-	if n := pageBit(va); c.codePages[n>>6]>>(n&63)&1 != 0 {
-		c.dropTargets()
+	n := pageBit(va)
+	for level := range c.codePages {
+		if c.codePages[level][n>>6]>>(n&63)&1 != 0 {
+			c.dropTargetsOf(level)
+		}
 	}
 }
 
 // dropTargets forgets where linear addresses lead to decoded code.
 func (c *CPU) dropTargets() {
-	c.jgen[0], c.jgen[1] = c.newGeneration(), c.newGeneration()
-	c.kernelLocal = false
-	clear(c.codePages[:])
+	c.dropTargetsOf(0)
+	c.dropTargetsOf(1)
+}
+
+// dropTargetsOf is dropTargets for CPL 0 to 2 (level 0), or CPL 3 (1).
+func (c *CPU) dropTargetsOf(level int) {
+	c.jgen[level] = c.newGeneration()
+	clear(c.codePages[level][:])
+	if level == 0 {
+		c.kernelLocal = false
+		return
+	}
 	for i := range c.sys.spaces.list {
 		c.sys.spaces.list[i].gen = c.newGeneration()
 	}
@@ -123,7 +135,7 @@ func (c *CPU) dropTargets() {
 // translated for fetching.
 func (c *CPU) noteCode(va uint64) {
 	n := pageBit(va)
-	c.codePages[n>>6] |= 1 << (n & 63)
+	c.codePages[c.level()][n>>6] |= 1 << (n & 63)
 	if !c.kernelLocal && c.key&keyUser == 0 {
 		e := &c.itlb[va>>12&(itlbSize-1)]
 		if e.tag&pageMask != va&pageMask {
@@ -135,6 +147,9 @@ func (c *CPU) noteCode(va uint64) {
 		c.kernelLocal = e.tag&pageMask != va&pageMask || !e.global
 	}
 }
+
+// level is 1 at CPL 3.
+func (c *CPU) level() int { return int(c.key / keyUser & 1) }
 
 // pageBit is the bit of codePages that stands for the page of va.
 func pageBit(va uint64) uint64 { return (va>>12 ^ va>>24) & (codePageBits - 1) }
