@@ -14,6 +14,12 @@ import (
 type CPU struct {
 	// r holds the sixteen registers, then those of op.go.
 	r       [32]uint64
+	hot     Hot // see hot.go, also for why it is here
+	tlb     [tlbSize]tlbEntry
+	itlb    [itlbSize]itlbEntry
+	tlbWide [wideSize]wideEntry
+	jcache  [jcacheSize]jcacheEntry
+
 	segBase [8]uint64 // ES … GS, then segNone
 	fres    uint64    // see flags.go
 	fcarry  uint64
@@ -57,11 +63,7 @@ type CPU struct {
 	// and APIC are only valid while Run is not executing.
 	s x86.State
 
-	tlb     [tlbSize]tlbEntry
-	itlb    [itlbSize]itlbEntry
-	jcache  [jcacheSize]jcacheEntry
-	tlbWide [wideSize]wideEntry
-	second  secondTLB
+	second secondTLB
 	// tlbGlobal has a bit for each entry of tlb that is of a global page.
 	tlbGlobal [tlbSize / 64]uint64
 	// local are the entries of tlb that are neither global nor of CPL 3, and perhaps others, if localCount is at most maxLocal.
@@ -76,7 +78,6 @@ type CPU struct {
 	dropped uint64
 	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.
 	kernelLocal bool
-	hot         Hot // see hot.go
 	blocks      blockTable
 	decoded     uint64 // blocks, ever
 

@@ -141,6 +141,12 @@ type Recipe struct {
 }
 
 // Hot is what a processor and translated code share besides registers.
+//
+// Its place in CPU and the order of its fields matter. The host's processor has a load wait for an earlier store while all it knows of them is that they
+// have the low 12 bits of the address in common. What is stored to by way of Slot.Delta comes from a load of Slot.Delta itself, so that a guest
+// whose stack has a word that it often writes in the place in a page that the slot's Delta has in the CPU's executes one access to the stack
+// after the other, at less than half of its speed. Stacks begin at the end of a page: the slots of RSP are near the start of one, and
+// what translated code stores in the CPU is not in their place either. Entries of tables and slots are in one cache line each.
 type Hot struct {
 	Flags uint32 // as LAHF and SETO AL leave them in AX
 	Kind  uint32
@@ -154,8 +160,6 @@ type Hot struct {
 	// goroutine is the descriptor of the one that executes Run.
 	goroutine uintptr
 	Temp      [4]uint64
-	// Slots are what the code of CPL 0 to 2, and that of CPL 3, reached last by each way of addressing.
-	Slots [2][SlotCount]Slot
 	// NoPage is in a Slot in the place of a page's address where there is none: accesses to it would reach the host's
 	// memory unchecked. It is chosen at random among what is not canonical, so that no guest can form it.
 	NoPage uint64
@@ -165,14 +169,18 @@ type Hot struct {
 	VecOK     uint8
 	HostMXCSR uint32
 
-	Kernel    [1 << TargetBits]Target
-	User      [1 << TargetBits]Target
 	dropped   bool   // the slots were emptied: units that rely on them are not resumed
 	from      uint32 // the exit that was taken last when something was pending
 	fromEpoch uint32
 	fromRIP   uint64
 	entered   uint64 // times translated code was entered
 	ops       uint64 // instructions executed for it
+
+	_ [256 - 160]byte
+	// Slots are what the code of CPL 0 to 2, and that of CPL 3, reached last by each way of addressing.
+	Slots  [2][slotRoom]Slot
+	Kernel [1 << TargetBits]Target
+	User   [1 << TargetBits]Target
 }
 
 // A Slot is a page, of 4 KiB or 2 MiB, that CPL 0 to 2, or CPL 3, may access at present, whatever else the state of the processor:
@@ -197,6 +205,9 @@ const (
 	SlotNone               // without a base
 	SlotHashed             // from here on: with an index or far from the base register
 	SlotCount  = SlotHashed + 32
+
+	// slotRoom is how many there is room for, which is what a page has.
+	slotRoom = pageSize / 64
 )
 
 // initSlots is called once, before the slots are used.

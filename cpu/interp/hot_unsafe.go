@@ -37,6 +37,13 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(secondEntry{})-1<<entryShift]
 )
 
+// The slots, and all tables behind them, are where Hot says that they should be: CPUs are at the start of a page.
+var (
+	_ = [1]struct{}{}[unsafe.Offsetof(CPU{}.hot)+unsafe.Offsetof(Hot{}.Slots)-0x200]
+	_ = [1]struct{}{}[unsafe.Sizeof(Slot{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(Target{})-32]
+)
+
 // ContextAC is the bit of the context by which supervisor accesses to user pages are allowed although SMAP is on.
 const ContextAC = ctxAC
 
