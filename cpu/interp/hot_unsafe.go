@@ -27,7 +27,8 @@ type Layout struct {
 	NoPage                                              int32
 	RFLAGS, Held                                        int32
 	Selector                                            [6]int32
-	GSBase, KernelGSBase                                int32
+	Base                                                [6]int32
+	KernelGSBase, CR4                                   int32
 }
 
 // The entries of all TLBs have the size that translated code takes them for.
@@ -54,6 +55,7 @@ func TheLayout() Layout {
 	segment := func(i int32) int32 {
 		return int32(unsafe.Offsetof(c.s)+unsafe.Offsetof(c.s.Seg)) + i*int32(unsafe.Sizeof(c.s.Seg[0]))
 	}
+	base := func(i int32) int32 { return segment(i) + int32(unsafe.Offsetof(c.s.Seg[0].Base)) }
 	return Layout{
 		SegBase: int32(unsafe.Offsetof(c.segBase)), Ctx: int32(unsafe.Offsetof(c.ctx)),
 		TLB:     int32(unsafe.Offsetof(c.tlb)),
@@ -80,7 +82,7 @@ func TheLayout() Layout {
 		NoPage:   hot + int32(unsafe.Offsetof(c.hot.NoPage)),
 		RFLAGS:   int32(unsafe.Offsetof(c.flags)), Held: int32(unsafe.Offsetof(c.held)),
 		Selector: [6]int32{segment(0), segment(1), segment(2), segment(3), segment(4), segment(5)},
-		GSBase:   segment(5) + int32(unsafe.Offsetof(c.s.Seg[0].Base)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
+		Base:     [6]int32{base(0), base(1), base(2), base(3), base(4), base(5)}, CR4: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.CR4)), KernelGSBase: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MSR) + unsafe.Offsetof(c.s.MSR.KernelGSBase)),
 	}
 }
 

@@ -37,7 +37,7 @@ func (d *Divergence) Error() string {
 type dryRun struct {
 	// stopped: the instruction does what cannot be taken back, and was not executed.
 	stopped bool
-	// vague: an instruction asks for a flag that is undefined, so that both ways of going on are right.
+	// vague: an instruction asks for a flag that is undefined, so that both ways of going on are right, or one with REP was left on its way.
 	vague bool
 	pages []dryPage
 	steps map[*Unit][]dryStep
@@ -47,6 +47,7 @@ type dryRun struct {
 // dryStep is what matters of an instruction here.
 type dryStep struct {
 	repeatable bool
+	repeated   bool // REP
 	flags      x86.Flags
 }
 
@@ -58,7 +59,7 @@ func (d *dryRun) stepsOf(u *Unit) []dryStep {
 	for i := range u.Insts {
 		var in x86.Inst
 		if u.decode(i, &in) == nil {
-			l[i] = dryStep{repeatable(&in), in.Enc.Flags()}
+			l[i] = dryStep{repeatable(&in), in.Rep && in.Ctl() == x86.CtlNone, in.Enc.Flags()}
 		}
 	}
 	if d.steps == nil {
@@ -118,7 +119,7 @@ type outcome struct {
 	flags  uint64
 	mxcsr  uint32
 	vec    [16][4]uint64
-	gs     uint64
+	fs, gs uint64
 	kernel uint64
 	exc    exception
 	cr2    uint64
@@ -127,7 +128,7 @@ type outcome struct {
 func (c *CPU) outcome(st status) (o outcome) {
 	copy(o.r[:], c.r[:16])
 	o.rip, o.arith, o.flags, o.mxcsr, o.vec = c.rip, c.arith(), c.flags, c.s.MXCSR, c.s.Vec
-	o.gs, o.kernel = c.segBase[x86.GS], c.s.MSR.KernelGSBase
+	o.fs, o.gs, o.kernel = c.segBase[x86.FS], c.segBase[x86.GS], c.s.MSR.KernelGSBase
 	if st == stFault || st == stTrap {
 		o.exc, o.cr2 = c.exc, c.s.CR2
 	}
@@ -162,7 +163,7 @@ func repeatable(in *x86.Inst) bool {
 	case x86.CtlNone, x86.CtlJump, x86.CtlCond, x86.CtlCall, x86.CtlRet:
 	default:
 		switch in.Op {
-		case x86.CLI, x86.STI, x86.CLAC, x86.STAC, x86.SWAPGS, x86.MOVSEG:
+		case x86.CLI, x86.STI, x86.CLAC, x86.STAC, x86.SWAPGS, x86.MOVSEG, x86.WRFSBASE, x86.WRGSBASE:
 			return true
 		}
 		return false
@@ -171,7 +172,7 @@ func repeatable(in *x86.Inst) bool {
 	case x86.RDTSC, x86.RDTSCP, x86.RDRAND, x86.RDSEED, x86.IN, x86.OUT, x86.INS, x86.OUTS, x86.PAUSE, x86.RDPMC, x86.RDMSR:
 		return false
 	}
-	return !in.Rep && !in.Repne || in.Ctl() != x86.CtlNone
+	return !in.Rep && !in.Repne || in.Ctl() != x86.CtlNone || in.Op == x86.STOS || in.Op == x86.MOVS
 }
 
 // dry interprets u without effect. It returns what comes of it, the index of the instruction before which it stopped
@@ -197,6 +198,10 @@ func (c *CPU) dry(u *Unit, d *dryRun) (want outcome, stop int, undefined uint64,
 		}
 		o := c.unitOp(u, stop)
 		st = o.fn(c, o)
+		if (d.stopped || st == stRestart) && steps[stop].repeated { // somewhere on its way
+			d.vague = true
+			return want, stop, undefined, stNext
+		}
 		if d.stopped { // as if it had faulted: it has changed nothing
 			return c.outcome(stNext), stop, undefined, stNext
 		}
@@ -360,6 +365,7 @@ func (w *outcome) differences(g *outcome, undefined uint64) (l []string) {
 	add("arithmetic flags", w.arith&^undefined, g.arith&^undefined)
 	add("flags", w.flags, g.flags)
 	add("MXCSR", uint64(w.mxcsr), uint64(g.mxcsr))
+	add("FS base", w.fs, g.fs)
 	add("GS base", w.gs, g.gs)
 	add("kernel GS base", w.kernel, g.kernel)
 	if w.exc != g.exc {

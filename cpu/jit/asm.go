@@ -206,6 +206,7 @@ const (
 	ccNE = 5
 	ccBE = 6
 	ccA  = 7
+	ccG  = 15
 )
 
 // jcc is jump for a conditional one.

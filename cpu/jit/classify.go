@@ -26,7 +26,9 @@ const (
 	clSelector                     // MOV from a segment register
 	clStep                         // INC and DEC in the short form of 32-bit mode
 	clSwap                         // SWAPGS at CPL 0
+	clBase                         // RDFSBASE, RDGSBASE, WRFSBASE and WRGSBASE
 	clBit                          // BT, BTS, BTR and BTC of a bit string in memory
+	clRepeat                       // REP STOS and REP MOVS
 	clPush
 	clPop
 	clLeave
@@ -57,7 +59,7 @@ func (b *builder) classify(n *inst, last bool) {
 			f.Tested |= allFlags
 		}
 		return
-	case clPush, clPop, clLeave, clCall, clReturn, clIndirect, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBit, clOffset:
+	case clPush, clPop, clLeave, clCall, clReturn, clIndirect, clDivide, clInterruptFlag, clAccessFlag, clPushFlags, clBase, clBit, clOffset, clRepeat:
 		n.observer = true
 	case clGeneric, clMultiply, clCompareExchange:
 		n.observer = memArg(n) != nil
@@ -106,6 +108,11 @@ func writes(n *inst) uint16 {
 	case clGeneric:
 		if n.Op == x86.PCMPISTRI || n.Op == x86.VPCMPISTRI {
 			m |= 1 << gRCX
+		}
+	case clRepeat:
+		m |= 1<<gRCX | 1<<gRDI
+		if n.Op == x86.MOVS {
+			m |= 1 << gRSI
 		}
 	case clExchange:
 		m |= 1<<n.Args[0].Reg | 1<<n.Args[1].Reg
@@ -168,6 +175,9 @@ func (b *builder) classOf(n *inst) class {
 		return clExit
 	}
 	mem := memArg(n)
+	if b.repeatable(n) {
+		return clRepeat
+	}
 	if b.word == 4 && (n.Enc.Attr&x86.Not64 != 0 || mem != nil && (n.Mem.Seg == x86.CS || n.Mem.Seg >= x86.FS) || n.OpSize == 8) {
 		if (n.Op == x86.INC || n.Op == x86.DEC) && mem == nil {
 			return clStep
@@ -295,6 +305,8 @@ func (b *builder) classOf(n *inst) class {
 			return clExit
 		}
 		return clSwap
+	case x86.RDFSBASE, x86.RDGSBASE, x86.WRFSBASE, x86.WRGSBASE:
+		return clBase
 	case x86.LEAVE:
 		if int32(n.OpSize) == b.word {
 			return clLeave

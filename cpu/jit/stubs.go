@@ -39,6 +39,8 @@ const (
 	gRBX
 	gRSP
 	gRBP
+	gRSI
+	gRDI
 )
 
 const (

@@ -62,11 +62,50 @@ func (b *builder) selector(n *inst) {
 
 // swap is SWAPGS at CPL 0.
 func (b *builder) swap() {
-	b.load64(rAX, field(layout.GSBase))
+	b.load64(rAX, field(layout.Base[x86.GS]))
 	b.load64(r15, field(layout.KernelGSBase))
 	b.store64(field(layout.KernelGSBase), rAX)
-	b.store64(field(layout.GSBase), r15)
+	b.store64(field(layout.Base[x86.GS]), r15)
 	b.store64(field(layout.SegBase+8*x86.GS), r15)
+}
+
+// segmentBase is RDFSBASE, RDGSBASE, WRFSBASE and WRGSBASE. Where CR4.FSGSBASE is 0, or an address would take more than 48 bits, the interpreter
+// executes it.
+func (b *builder) segmentBase(n *inst) {
+	seg, g := x86.FS, n.Args[0].Reg
+	if n.Op == x86.RDGSBASE || n.Op == x86.WRGSBASE {
+		seg = x86.GS
+	}
+	b.op(0, false, false, mapOne, 0xf7, 0, field(layout.CR4)) // test
+	b.u32(x86.CR4_FSGSBASE)
+	from := []int{b.jcc(ccE)}
+	shadow, base := field(layout.Base[seg]), field(layout.SegBase+8*int32(seg))
+	if n.Op == x86.RDFSBASE || n.Op == x86.RDGSBASE {
+		if n.OpSize == 4 {
+			b.load32(rAX, shadow)
+		} else {
+			b.load64(rAX, shadow)
+		}
+		b.slow(from...)
+		b.set(g, rAX)
+		return
+	}
+	v := b.value(g, r14)
+	if n.OpSize == 4 {
+		b.mov32(r14, v)
+	} else {
+		b.mov64(r14, v)
+		b.mov64(rAX, v)
+		b.op(0, true, false, mapOne, 0xc1, 4, inReg(rAX)) // shl
+		b.byte(16)
+		b.op(0, true, false, mapOne, 0xc1, 7, inReg(rAX)) // sar
+		b.byte(16)
+		b.alu64(7, rAX, inReg(r14))
+		from = append(from, b.jcc(ccNE))
+	}
+	b.slow(from...)
+	b.store64(shadow, r14)
+	b.store64(base, r14)
 }
 
 // bit is BT, BTS, BTR or BTC of a string of bits in memory, at a place in it given by a register.

@@ -59,7 +59,7 @@ type cold struct {
 	host bool // with the flags in the host's
 	inst int
 	at   uintptr // where a coldOp starts
-	// Of a coldPage: the access.
+	// Of a coldPage: the access. Of a coldRun: where it starts is in base, and size is the binary logarithm of that of an element.
 	slot  int
 	write bool
 	size  int32
@@ -76,6 +76,7 @@ const (
 	coldPage                   // the slot has another page: the coldOp before it follows if the TLB has not got this one
 	coldTarget                 // a target is not in its first place: the coldOp before it follows if it is nowhere
 	coldGroup                  // the slot does not serve a group: as for coldPage
+	coldRun                    // the slot does not serve a repeated instruction: as for coldPage
 	coldLink                   // a direct jump that is not linked yet
 	coldPoll                   // something is pending at the start of the block
 	coldLook                   // something is pending before an instruction
@@ -303,8 +304,12 @@ func (b *builder) translate(n *inst) (ended bool) {
 		b.step(n)
 	case clSwap:
 		b.swap()
+	case clBase:
+		b.segmentBase(n)
 	case clBit:
 		b.bit(n)
+	case clRepeat:
+		b.repeat(n)
 	case clPush:
 		b.push(n)
 	case clPop:
@@ -403,6 +408,8 @@ func (b *builder) finish() {
 				b.aim(j, b.colds[i-1].at)
 			}
 			b.jumpTo(b.base + uintptr(c.next))
+		case coldRun:
+			b.fillRun(c, b.colds[i-1].at)
 		case coldOp:
 			c.at = b.here()
 			b.storeImm32(field(layout.Site), b.number(c.site))
