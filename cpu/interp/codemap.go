@@ -144,10 +144,40 @@ func (m *codeMap) take(page, set uint64) uint64 {
 // codeWritten is called after this processor wrote n bytes at phys, in one
 // page that holds code.
 func (c *CPU) codeWritten(phys uint64, n int) {
-	page := phys & pageMask
-	if hit := c.acc.code.take(page, lines(phys, n)); hit != 0 {
+	page, set := phys&pageMask, lines(phys, n)
+	if c.strays.missed(page) {
+		set = ^uint64(0)
+	}
+	if hit := c.acc.code.take(page, set); hit != 0 {
 		l := lineSet{page, hit}
 		c.dropLines(l)
 		c.acc.invalidate(l, c)
 	}
+}
+
+// A stray is a page that code was decoded from once, and that is stored to now, as one is that had a program which has ended. Each of
+// these stores comes by the code map. When there were many the page's code is forgotten; where that was wrong, since the page has both code and
+// data, it is decoded anew and twice as many stores are borne with the next time.
+type stray struct {
+	page      uint64 // physical
+	n, enough uint32
+}
+
+// firstEnough is how many stores are borne with at first.
+const firstEnough = 256
+
+// strays are some of the pages that are stored to, by a hash of their addresses.
+type strays [64]stray
+
+// missed counts a store to a page that has code. It reports whether the code is to be forgotten.
+func (t *strays) missed(page uint64) bool {
+	s := &t[(page>>12^page>>18)%uint64(len(t))]
+	if s.page != page || s.enough == 0 {
+		*s = stray{page: page, enough: firstEnough}
+	}
+	if s.n++; s.n < s.enough {
+		return false
+	}
+	s.n, s.enough = 0, min(2*s.enough, 1<<30)
+	return true
 }

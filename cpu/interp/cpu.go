@@ -74,6 +74,7 @@ type CPU struct {
 	generations uint64 // the last value of jgen given out
 	// codePages have bits for the pages, by a hash of their linear addresses, that something is remembered of, likewise.
 	codePages [2][codePageBits / 64]uint64
+	strays    strays
 	// dropped is what the translator's Dropped returned when the targets were last in accordance with it.
 	dropped uint64
 	// kernelLocal: some of what is remembered for CPL 0 to 2 is in a page that is not global.
