@@ -402,8 +402,8 @@ func (c *CPU) enterTarget(u *Unit) {
 	}
 	i := TargetIndex(rip)
 	if e := &table[i]; e.RIP != rip || e.Gen != gen || e.Code != u.Entry {
-		if e.RIP != rip || e.Gen != gen { // what is still good there, perhaps of another address space, moves
-			table[i^1] = *e
+		if other := &table[i^1]; (e.RIP != rip || e.Gen != gen) && c.current(e.Gen) && !c.current(other.Gen) {
+			*other = *e // what is still good, perhaps in another address space, moves where nothing is
 		}
 		e.RIP, e.Gen, e.Code = rip, gen, u.Entry
 		c.noteCode(c.rip)
@@ -411,6 +411,11 @@ func (c *CPU) enterTarget(u *Unit) {
 			c.noteCode(c.rip + pageSize)
 		}
 	}
+}
+
+// current reports whether a generation of targets is that of CPL 0 to 2, or of CPL 3 in an address space that is remembered.
+func (c *CPU) current(gen uint64) bool {
+	return gen == c.jgen[0] || gen == c.jgen[1] || c.sys.spaces.remembers(gen)
 }
 
 // rawFlags and setRawFlags convert the arithmetic flags from and to the form that Hot.Flags has.

@@ -71,6 +71,16 @@ func (t *spaces) find(pcid uint16) int {
 	return t.next
 }
 
+// remembers reports whether gen is what jgen[1] was in an address space that is remembered.
+func (t *spaces) remembers(gen uint64) bool {
+	for i := range t.list {
+		if t.list[i].used && t.list[i].gen == gen {
+			return true
+		}
+	}
+	return false
+}
+
 // tag is the present address space's number, in place in a context.
 func (t *spaces) tag() uint64 { return t.list[t.now].tag }
 
