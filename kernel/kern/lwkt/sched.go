@@ -14,7 +14,10 @@ const maxPreemptNesting = 2
 
 // before tells whether t goes in front of o on a run queue.
 func (t *Thread) before(o *Thread) bool {
-	return t.pri > o.pri || t.pri == o.pri && t.upri > o.upri
+	if t.pri != o.pri {
+		return t.pri > o.pri
+	}
+	return t.upri > o.upri || t.upri == o.upri && t.ahead && !o.ahead
 }
 
 // enqueue puts a thread on the run queue behind its equals. The place is looked for from
@@ -225,6 +228,7 @@ func (c *CPU) Block() {
 // Yield lets equals of the current thread run first.
 func (c *CPU) Yield() {
 	if t := c.thread(c.cur); t.flags&flagRunq != 0 && t.preempted == 0 {
+		t.ahead = false
 		c.dequeue(t)
 		c.enqueue(t)
 	}
@@ -257,6 +261,7 @@ func (c *CPU) Tick() {
 		return
 	}
 	cur := c.thread(c.cur)
+	cur.ahead = false
 	if c.head != c.cur {
 		c.resched = true
 	} else if n := cur.next; n != 0 && c.thread(n).pri == cur.pri {

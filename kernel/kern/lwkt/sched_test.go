@@ -16,19 +16,23 @@ type model struct {
 type modelThread struct {
 	id        ThreadID
 	pri, upri int
+	ahead     bool
+}
+
+func (t modelThread) before(o modelThread) bool {
+	return t.pri > o.pri || t.pri == o.pri && (t.upri > o.upri || t.upri == o.upri && t.ahead && !o.ahead)
 }
 
 // add looks for the place from both ends: where ticks, which ignore the user priority, have left
 // threads of one priority out of order, that decides.
 func (m *model) add(t modelThread) {
-	before := func(o modelThread) bool { return t.pri > o.pri || t.pri == o.pri && t.upri > o.upri }
 	front, back := 0, len(m.queue)-1
-	for front < len(m.queue) && back >= 0 && !before(m.queue[front]) && before(m.queue[back]) {
+	for front < len(m.queue) && back >= 0 && !t.before(m.queue[front]) && t.before(m.queue[back]) {
 		front++
 		back--
 	}
 	at := front
-	if front < len(m.queue) && !before(m.queue[front]) {
+	if front < len(m.queue) && !t.before(m.queue[front]) {
 		at = back + 1
 	}
 	m.queue = slices.Insert(m.queue, at, t)
@@ -63,6 +67,14 @@ func TestSchedulerModel(t *testing.T) {
 		m := &model{cur: idle}
 		var all []ThreadID
 		attr := map[ThreadID]modelThread{}
+		mark := func(id ThreadID, ahead bool) {
+			a := attr[id]
+			a.ahead = ahead
+			attr[id] = a
+			if i := slices.IndexFunc(m.queue, func(t modelThread) bool { return t.id == id }); i >= 0 {
+				m.queue[i].ahead = ahead
+			}
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"new": func(t *rapid.T) {
 				if len(all) == 20 {
@@ -88,7 +100,7 @@ func TestSchedulerModel(t *testing.T) {
 					t.Skip()
 				}
 				id := rapid.SampledFrom(all).Draw(t, "thread")
-				a := modelThread{id, rapid.IntRange(1, 4).Draw(t, "pri") * 6, rapid.IntRange(-1, 1).Draw(t, "upri")}
+				a := modelThread{id, rapid.IntRange(1, 4).Draw(t, "pri") * 6, rapid.IntRange(-1, 1).Draw(t, "upri"), attr[id].ahead}
 				c.SetPriority(id, a.pri, a.upri)
 				attr[id] = a
 				if m.has(id) {
@@ -110,18 +122,39 @@ func TestSchedulerModel(t *testing.T) {
 				}
 				m.pick(idle)
 			},
+			"wait": func(t *rapid.T) { // Schedule wakes it
+				if m.cur == idle {
+					t.Skip()
+				}
+				c.SleepLock(uint64(m.cur))
+				c.SleepAhead(uint64(m.cur), 0)
+				c.SleepLock(uint64(m.cur))
+				c.sys.bucket(uint64(m.cur)).remove(c.sys, c.thread(m.cur))
+				c.SleepUnlock(uint64(m.cur))
+				if m.has(m.cur) {
+					m.del(m.cur)
+				}
+				mark(m.cur, true)
+				m.pick(idle)
+			},
 			"yield": func(t *rapid.T) {
 				if m.cur == idle {
 					t.Skip()
 				}
 				c.Yield()
 				if m.has(m.cur) {
-					m.add(m.del(m.cur))
+					mark(m.cur, false)
+					a := m.del(m.cur)
+					a.ahead = false
+					m.add(a)
 				}
 				m.pick(idle)
 			},
 			"tick": func(*rapid.T) {
 				c.Tick()
+				if m.cur != idle {
+					mark(m.cur, false)
+				}
 				if len(m.queue) > 0 && m.queue[0].id == m.cur {
 					pri := m.queue[0].pri
 					head := m.queue[0]

@@ -47,6 +47,13 @@ func (c *CPU) SleepOn(ident uint64, when int64) {
 	c.Block()
 }
 
+// SleepAhead is SleepOn for a thread that waits for what others do, as a disk: when it wakes it goes in front of its equals, which compute, rather than wait
+// for a time slice of each. A tick that finds it running, or a Yield, makes it one of them again.
+func (c *CPU) SleepAhead(ident uint64, when int64) {
+	c.thread(c.cur).ahead = true
+	c.SleepOn(ident, when)
+}
+
 // Result is how the thread's last sleep ended.
 func (t *Thread) Result() SleepResult { return t.result }
 

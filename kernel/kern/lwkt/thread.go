@@ -46,6 +46,7 @@ type Thread struct {
 	flags threadFlags
 	pri   uint8
 	upri  int32
+	ahead bool // has waited, and no tick has found it running since; see SleepAhead
 
 	next, prev ThreadID // run queue
 	preempted  ThreadID // what it preempted
@@ -133,7 +134,7 @@ func (c *CPU) NewThread(a Attr) ThreadID {
 		t.flags |= flagIntr
 	}
 	atomic.StoreInt32(&t.cpu, int32(a.CPU))
-	t.pri, t.upri = uint8(a.Priority), 0
+	t.pri, t.upri, t.ahead = uint8(a.Priority), 0, false
 	t.next, t.prev, t.preempted = 0, 0, 0
 	t.crit.Store(0)
 	t.ntoks, t.spins, t.wanted = 0, 0, false

@@ -60,7 +60,7 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 			return
 		}
 		x.asleep = kernelSleep
-		c.SleepOn(x.di, int64(x.dx))
+		c.SleepAhead(x.di, int64(x.dx))
 	case kernelWakeup:
 		x.ax = uint64(c.Wakeup(x.di, int(int64(x.si))))
 	case kernelSplz:
