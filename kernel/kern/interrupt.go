@@ -21,6 +21,8 @@ type Interrupt struct {
 	Rearm func()
 	// Mask, if not nil, keeps the device from sending the interrupt; it is told to when that comes too often.
 	Mask func(on bool)
+	// Failed, if not nil, is called when the handler has had a panic. The handler is not called any more then; without Failed it is.
+	Failed func()
 
 	k       *Kernel
 	stopped atomic.Bool
@@ -28,6 +30,8 @@ type Interrupt struct {
 	line    *Line // it is one of several on a line
 	storm   storm
 	never   atomic.Uint32
+	crash   atomic.Bool
+	failed  bool // of the thread that calls the handler
 }
 
 // Shared tells whether the interrupt is a pin's, which other devices may share: it comes until the device is told to be silent, and also if
@@ -64,10 +68,35 @@ func (k *Kernel) Handle(i *Interrupt, name string, pri Priority, f func()) {
 	})
 }
 
-// call runs the handler; one that fails is called again at the next interrupt.
+// call runs the handler.
 func (i *Interrupt) call(name string, f func()) {
-	defer i.k.Recover(name)
+	if i.failed {
+		i.Idle() // it may be one that comes until the device is told to be silent, by who takes the device over
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			i.k.panicked(name, r)
+			if i.Failed != nil {
+				i.failed = true
+				i.Failed()
+			}
+		}
+	}()
+	if i.crash.Load() && i.crash.Swap(false) {
+		var p *int
+		*p = 1
+	}
 	f()
+}
+
+// Crash has the handler use a nil pointer at the next interrupt, which comes now, as one with a mistake would.
+func (i *Interrupt) Crash(k *Kernel) {
+	i.crash.Store(true)
+	if i.line != nil {
+		i = i.line.in
+	}
+	i.Raise(k)
 }
 
 // Raise makes the interrupt come as if the device had sent it.

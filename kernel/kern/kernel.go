@@ -43,7 +43,14 @@ func (k *Kernel) Start(a ThreadAttr, f func()) *Thread {
 	t := &Thread{name: a.Name, done: Event{k: k}}
 	k.StartThread(a, func() {
 		defer t.done.Set()
-		defer k.Recover(a.Name)
+		defer func() {
+			if r := recover(); r != nil {
+				k.panicked(a.Name, r)
+				if a.Failed != nil {
+					a.Failed()
+				}
+			}
+		}()
 		f()
 	})
 	return t
@@ -58,12 +65,17 @@ func (t *Thread) Join() { t.done.Wait(-1) }
 // Recover, deferred, turns a panic into a message that names what failed.
 func (k *Kernel) Recover(what string) {
 	if r := recover(); r != nil {
-		at := ""
-		if a, ok := r.(interface{ Addr() uintptr }); ok {
-			at = fmt.Sprintf(", address %#x", a.Addr())
-		}
-		k.Printf("%s: panic: %v%s\n%s", what, r, at, debug.Stack())
+		k.panicked(what, r)
 	}
+}
+
+// panicked writes to the log why what panicked and where.
+func (k *Kernel) panicked(what string, why any) {
+	at := ""
+	if a, ok := why.(interface{ Addr() uintptr }); ok {
+		at = fmt.Sprintf(", address %#x", a.Addr())
+	}
+	k.Printf("%s: panic: %v%s\n%s", what, why, at, debug.Stack())
 }
 
 // Event is something that happens once. Make it with NewEvent.

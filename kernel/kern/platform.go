@@ -116,4 +116,6 @@ type ThreadAttr struct {
 	// Expendable lets the platform end the thread when memory is out: where its own code touches new memory it has a panic, rather than one of the
 	// last pages, which are for those who cannot do without. It must not call what takes locks that a panic leaves taken, as drivers do.
 	Expendable bool
+	// Failed, if not nil, is called when a panic has ended the thread.
+	Failed func()
 }

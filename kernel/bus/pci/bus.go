@@ -52,7 +52,10 @@ type span struct {
 type unit struct {
 	dev      *Device
 	name     string
+	drv      Driver // nil if there is none for it
+	n        int    // its number
 	attached Attached
+	restarts restarts
 }
 
 // New returns an empty bus with the drivers to attach, the better first.
@@ -170,21 +173,26 @@ func (b *Bus) match(u *unit, wg *sync.WaitGroup) {
 			continue
 		}
 		n := b.takeUnit(drv.Name())
-		u.name = fmt.Sprintf("%s%d", drv.Name(), n)
+		u.name, u.drv, u.n = fmt.Sprintf("%s%d", drv.Name(), n), drv, n
 		b.k.Printf("%s: <%s> at device %d.%d on pci%d", u.name, Describe(d.Class), d.Slot, d.Func, d.Bus)
 		wg.Add(1)
-		b.k.Start(kern.ThreadAttr{Name: u.name + " attach", Priority: kern.Daemon}, func() {
-			defer wg.Done()
-			a, err := drv.Attach(d, n)
-			if err != nil {
-				b.k.Printf("%s: not attached: %v", u.name, err)
-				return
-			}
-			u.attached = a
-		})
+		b.attach(u, wg.Done)
 		return
 	}
 	b.k.Printf("pci%d: <%s %04x:%04x> at device %d.%d", d.Bus, Describe(d.Class), d.Vendor, d.ID, d.Slot, d.Func)
+}
+
+// attach has the driver take the function over, in a thread of its own, and calls done.
+func (b *Bus) attach(u *unit, done func()) {
+	b.k.Start(kern.ThreadAttr{Name: u.name + " attach", Priority: kern.Daemon, Failed: u.dev.Failed}, func() {
+		defer done()
+		a, err := u.drv.Attach(u.dev, u.n)
+		if err != nil {
+			b.k.Printf("%s: not attached: %v", u.name, err)
+			return
+		}
+		u.attached = a
+	})
 }
 
 func (b *Bus) takeUnit(name string) int {

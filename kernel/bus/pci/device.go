@@ -3,6 +3,7 @@ package pci
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"dfemu/kernel/kern"
 )
@@ -65,7 +66,8 @@ type Device struct {
 	mu     sync.Mutex
 	msix   kern.Registers // the MSI-X table, once it is used
 	ints   []*kern.Interrupt
-	irq    uint32 // the global system interrupt, if the pin is used
+	irq    uint32      // the global system interrupt, if the pin is used
+	failed atomic.Bool // its driver has, and is restarted
 }
 
 // BAR is a base address register.

@@ -75,6 +75,9 @@ func (d *Device) Interrupts(n int, cpus ...int) ([]*kern.Interrupt, error) {
 	if !d.ints[0].Shared() {
 		d.conf.Write16(regCommand, d.conf.Read16(regCommand)|cmdNoINTx)
 	}
+	for _, i := range d.ints {
+		i.Failed = d.Failed
+	}
 	return append([]*kern.Interrupt(nil), d.ints...), nil
 }
 
@@ -134,6 +137,17 @@ func (d *Device) startMSI(at uint64, cpu int) error {
 	d.conf.Write16(data, uint16(in.Data))
 	d.conf.Write16(at+2, ctl&^(7<<4)|msiEnable) // one message
 	return nil
+}
+
+// Crash has the handler of the function's first interrupt use a nil pointer, as a driver with a mistake would. It returns false if nobody handles interrupts of the function.
+func (d *Device) Crash() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ints) == 0 {
+		return false
+	}
+	d.ints[0].Crash(d.k)
+	return true
 }
 
 // StopInterrupts turns the function's interrupts off, waits for their handlers and gives them back.

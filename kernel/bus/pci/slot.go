@@ -82,7 +82,7 @@ func (s *Slots) Attach(d *Device, unit int) (Attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.thread = d.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport}, v.run)
+	v.thread = d.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport, Failed: d.Failed}, v.run)
 	d.k.Handle(ints[0], v.name+" irq", kern.IntrLow, func() { v.interrupt(ints[0]) })
 	d.conf.Write16(v.at+expSlotStatus, slotChanges)
 	ctl := d.conf.Read16(v.at+expSlotCtl)&^powerIndMask | slotPresence | slotIntr

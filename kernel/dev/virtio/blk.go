@@ -180,7 +180,7 @@ func (b *block) start(unit int) error {
 		b.discard = v.config.r32(blkMaxDiscard)
 		info.CanDelete = b.discard > 0
 	}
-	b.ended = v.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport}, b.watch)
+	b.ended = v.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport, Failed: v.pci.Failed}, b.watch)
 	id, err := b.identify()
 	if err != nil {
 		v.k.Printf("%s: it does not tell its serial number: %v", v.name, err)

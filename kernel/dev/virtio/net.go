@@ -192,7 +192,7 @@ func (n *nic) start(set *ifnet.Set) error {
 		p.rx.Unlock()
 		p.received() // what came before
 	}
-	n.ended = v.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport}, n.watch)
+	n.ended = v.k.Start(kern.ThreadAttr{Name: v.name, Priority: kern.IntrSupport, Failed: v.pci.Failed}, n.watch)
 	n.begin()
 	return nil
 }

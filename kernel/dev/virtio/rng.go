@@ -78,7 +78,7 @@ func (r *rng) start() error {
 		return err
 	}
 	r.v.k.Printf("%s: VirtIO entropy source, %d bytes, %s", r.v.name, n, r.v.pci.InterruptInfo())
-	r.ended = r.v.k.Start(kern.ThreadAttr{Name: r.v.name, Priority: kern.Daemon}, r.run)
+	r.ended = r.v.k.Start(kern.ThreadAttr{Name: r.v.name, Priority: kern.Daemon, Failed: r.v.pci.Failed}, r.run)
 	return nil
 }
 

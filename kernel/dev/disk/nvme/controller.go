@@ -135,7 +135,7 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 		return nil, fmt.Errorf("registers of %d bytes", regs.Size())
 	}
 	c.regs = regs
-	c.thread = k.Start(kern.ThreadAttr{Name: c.name, Priority: kern.IntrSupport}, c.run)
+	c.thread = k.Start(kern.ThreadAttr{Name: c.name, Priority: kern.IntrSupport, Failed: c.pci.Failed}, c.run)
 	c.ready.Wait(-1)
 	if c.err != nil {
 		return nil, c.err
@@ -544,6 +544,9 @@ func (c *controller) Detach() {
 		s.hold()
 	}
 	if !c.gone.Load() && c.regs.Read32(regCSTS) != allOnes {
+		if !c.pci.HasFailed() {
+			c.deleteQueues()
+		} // else nobody takes completions
 		c.shutdown()
 		c.regs.Write32(regCC, 0)
 		_ = c.waitReady(false) // then it is no master any more
@@ -553,8 +556,8 @@ func (c *controller) Detach() {
 	c.release()
 }
 
-// shutdown deletes the queues and tells the controller to end in order.
-func (c *controller) shutdown() {
+// deleteQueues deletes the queues for reads and writes.
+func (c *controller) deleteQueues() {
 	for _, s := range c.sqs {
 		if _, err := c.do(command{op: admDeleteSQ, dw10: [6]uint32{uint32(s.id)}}); err != nil {
 			c.k.Printf("%s: delete submission queue %d: %v", c.name, s.id, err)
@@ -569,6 +572,10 @@ func (c *controller) shutdown() {
 			break
 		}
 	}
+}
+
+// shutdown tells the controller to end in order.
+func (c *controller) shutdown() {
 	c.regs.Write32(regCC, c.regs.Read32(regCC)&^(3<<14)|ccNormal)
 	for end := c.k.Now() + c.timeout; c.k.Now() < end; time.Sleep(time.Millisecond) {
 		if csts := c.regs.Read32(regCSTS); csts == allOnes || csts&cstsShut == cstsShutEnd {
