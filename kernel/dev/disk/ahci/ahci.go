@@ -108,7 +108,7 @@ func (c *controller) start() error {
 	c.regs.Write32(regIS, allOnes)
 	c.regs.Write32(regGHC, ghcEnable|ghcIntr)
 	for _, p := range c.ports {
-		p.thread = c.k.Start(kern.ThreadAttr{Name: p.name, Priority: kern.IntrSupport}, p.run)
+		p.thread = c.k.Start(kern.ThreadAttr{Name: p.name, Priority: kern.IntrSupport, Failed: c.pci.Failed}, p.run)
 	}
 	for _, p := range c.ports {
 		p.ready.Wait(-1)

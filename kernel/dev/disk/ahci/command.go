@@ -53,6 +53,9 @@ func (p *port) Strategy(b *disk.Bio) {
 	m := &command{p: p, bio: b, phys: b.Mem.Phys, length: int(b.Length), write: b.Cmd == disk.Write}
 	p.mu.Lock()
 	err := p.translate(m)
+	if err == nil && b.Cmd == disk.Flush && p.tellFlush {
+		err, p.tellFlush = errPower, false
+	}
 	p.mu.Unlock()
 	if err != nil {
 		b.Done(err)
@@ -195,6 +198,7 @@ func (p *port) complete() {
 		return // gone, or an error or another device, of which there is or will be an interrupt
 	}
 	done := p.take(p.active &^ busy)
+	p.note(done)
 	p.refill()
 	p.mu.Unlock()
 	if len(done) > 0 {

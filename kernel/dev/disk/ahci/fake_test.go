@@ -97,8 +97,14 @@ func identification(n int) []byte {
 	text(27, 40, "FAKE")
 	word(49, 1<<9)
 	binary.LittleEndian.PutUint32(b[120:], uint32(n))
+	word(47, 0x8010)
+	word(59, 0x110)
 	word(75, 31)
 	word(76, 1<<8)
+	word(78, 1<<6)
+	word(79, 1<<6)
+	word(85, 1<<5)
+	word(87, 1<<14)
 	word(83, 1<<14|1<<13|1<<10)
 	binary.LittleEndian.PutUint64(b[200:], uint64(n))
 	word(169, 1)
@@ -325,6 +331,8 @@ func (p *fakePort) execute(slot, era int) {
 	switch cmd {
 	case ataIdentify:
 		copy(limit(mem), p.identify)
+	case ataSetMultiple:
+		p.identify[118], p.identify[119] = byte(count), 1
 	case ataReadLogExt:
 		copy(mem, p.log)
 	case ataReadFPDMA, ataReadDMAExt, ataReadDMA:

@@ -16,7 +16,11 @@ type identity struct {
 	sector                  int
 	sectors                 uint64
 	lba48, flushExt, trim   bool
-	depth                   int // of the queue, 0 without NCQ
+	wwn                     uint64
+	cache                   bool // writes are kept in a cache that needs power, as far as is known
+	preserves               bool // settings over a COMRESET
+	multiple, mostMultiple  byte // sectors in a block of READ MULTIPLE, 0: not set
+	depth                   int  // of the queue, 0 without NCQ
 	speed                   string
 }
 
@@ -118,6 +122,18 @@ func (i *identity) parse(b []byte) error {
 		i.depth = int(word(75)&31) + 1
 	}
 	i.trim = word(169)&1 != 0 && i.lba48
+	valid := word(87)>>14 == 1 // words 85 to 87
+	i.cache = !valid || word(85)>>5&1 != 0
+	if valid && word(87)>>8&1 != 0 {
+		for n := range 4 {
+			i.wwn = i.wwn<<16 | uint64(word(108+n))
+		}
+	}
+	i.preserves = word(76) != 0xffff && word(76) != 0 && word(78)>>6&1 != 0 && word(79)>>6&1 != 0
+	i.mostMultiple = byte(word(47))
+	if word(59)>>8&1 != 0 {
+		i.multiple = byte(word(59))
+	}
 	return nil
 }
 

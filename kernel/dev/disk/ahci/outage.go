@@ -11,8 +11,8 @@ import (
 // errAnother says that a device is not the one that was there.
 var errAnother = errors.New("another device is in its place")
 
-// outage waits for a device whose connection has gone to come back, for a short time: nobody takes a drive out and puts it in again so fast, so it has
-// not lost what its cache had. If it is the same device, what it had is sent again, but not without end, and who has it open need not know. The
+// outage waits for a device whose connection has gone to come back, for a short time. If it is the same device, what it had is sent again, but not without
+// end, and who has it open need not know, unless it was without power meanwhile and its cache may have had what was written: then a flush fails. The
 // port's interrupts are off.
 func (p *port) outage() bool {
 	p.mu.Lock()
@@ -26,13 +26,13 @@ func (p *port) outage() bool {
 		return false
 	}
 	start := p.c.k.Now()
-	err := error(errNoDevice)
+	err, kept := error(errNoDevice), powerUnknown
 	for err != nil {
 		switch det := p.read(portSSTS) & 15; {
 		case p.read(portCMD) == allOnes:
 			return false // the controller is gone
 		case det != 0 && det != 4:
-			if err = p.reconnect(); errors.Is(err, errAnother) {
+			if kept, err = p.reconnect(); errors.Is(err, errAnother) {
 				p.c.k.Printf("%s: %v", p.name, err)
 				return false
 			}
@@ -59,11 +59,21 @@ func (p *port) outage() bool {
 			lost = append(lost, m)
 		}
 	}
+	emptied := kept != powerKept && p.unflushed
+	var flushes []*command
+	if emptied {
+		again, flushes = p.cacheLost(again)
+	}
 	p.waiting = append(again, p.waiting...)
 	p.recovering = false
 	p.refill()
 	p.mu.Unlock()
 	p.c.k.Printf("%s: the connection was lost, and is back after %v with the same device: %d commands are sent again", p.name, away.Round(time.Millisecond), len(again))
+	p.dark = false
+	p.sayPower(kept, emptied)
+	for _, m := range flushes {
+		m.finish(errPower)
+	}
 	for _, m := range lost {
 		m.finish(fmt.Errorf("%w: its connection comes and goes", disk.ErrIO))
 	}
@@ -72,30 +82,43 @@ func (p *port) outage() bool {
 
 // same tells whether two identifications are those of one device. That of a packet device does not know its medium.
 func (i identity) same(o identity) bool {
-	return i.packet == o.packet && i.serial == o.serial && i.model == o.model && (i.packet || i.sectors == o.sectors && i.sector == o.sector)
+	return i.packet == o.packet && i.serial == o.serial && i.model == o.model && i.wwn == o.wwn && (i.packet || i.sectors == o.sectors && i.sector == o.sector)
 }
 
-// reconnect resets the connection and sees that the same device is there. If it is not, the port's identification stays as it was.
-func (p *port) reconnect() error {
+// reconnect resets the connection, sees that the same device is there, and tells whether that kept its power. If it is another, the port's identification
+// stays as it was.
+func (p *port) reconnect() (power, error) {
 	if err := p.hardReset(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := p.softReset(); err != nil {
-		return err
+		return 0, err
 	}
 	was := p.id
 	if err := p.identify(); err != nil {
-		return err
+		return 0, err
 	}
 	now := p.id
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !now.same(was) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.id = was
-		return fmt.Errorf("%w, serial number %s", errAnother, now.serial)
+		return 0, fmt.Errorf("%w, serial number %s", errAnother, now.serial)
 	}
 	if was.packet {
+		p.mu.Lock()
 		p.id.sectors, p.id.sector = was.sectors, was.sector
+		p.mu.Unlock()
 	}
-	return nil
+	kept := p.powerOf(now)
+	if kept == powerLost {
+		p.dark = true // also if what follows fails and is tried again
+		if err := p.putMark(); err != nil {
+			return 0, err
+		}
+	}
+	if p.dark {
+		kept = powerLost
+	}
+	return kept, nil
 }

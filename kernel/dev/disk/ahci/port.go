@@ -59,6 +59,8 @@ type port struct {
 	id   identity
 	disk *disk.Disk
 	unit int
+	mark byte // see identity.mark
+	dark bool // it was without power, which has not been told yet
 
 	mu         sync.Mutex
 	recovering bool // nothing is sent or completed
@@ -67,6 +69,8 @@ type port struct {
 	queued     bool // what is active is NCQ
 	ccb        [slots]*command
 	waiting    []*command
+	unflushed  bool // the drive's cache may have what was written
+	tellFlush  bool // it lost that: the next flush fails
 	alone      int  // so many of those that wait are to be sent one at a time
 	lonely     bool // what is active is one of them
 }
@@ -212,6 +216,9 @@ func (p *port) advance() error {
 			}
 		case NeedIdent:
 			if err = p.identify(); err == nil {
+				err = p.putMark()
+			}
+			if err == nil {
 				p.setState(Good)
 				return nil
 			}
@@ -463,5 +470,6 @@ func (p *port) create(i disk.Info) {
 func (p *port) open() {
 	p.mu.Lock()
 	p.gone, p.recovering = false, false
+	p.unflushed, p.tellFlush, p.dark = false, false, false
 	p.mu.Unlock()
 }

@@ -120,8 +120,10 @@ func (p *port) recover(is uint32) {
 		failed = active
 		reason = p.sense()
 	}
+	kept := powerKept
 	if hard || p.read(portTFD)&(tfdBusy|tfdDRQ) != 0 {
-		err := p.reconnect()
+		var err error
+		kept, err = p.reconnect()
 		if errors.Is(err, errNoDevice) && p.outage() {
 			return
 		}
@@ -139,6 +141,7 @@ func (p *port) recover(is uint32) {
 	p.mu.Lock()
 	// What was done before the error is done; the rest is sent again, but not without end.
 	done := p.take(active &^ busy &^ failed)
+	p.note(done)
 	var bad, again, lost []*command
 	for _, m := range p.take(failed) {
 		if m.tries++; transient(reason) && m.tries < maxTries {
@@ -154,12 +157,21 @@ func (p *port) recover(is uint32) {
 			again = append(again, m)
 		}
 	}
+	emptied := kept == powerLost && p.unflushed
+	var flushes []*command
+	if emptied {
+		again, flushes = p.cacheLost(again)
+	}
 	p.waiting = append(again, p.waiting...)
 	if unknown {
 		// One of them fails, and would take the others along again.
 		p.alone = len(again)
 	}
 	p.mu.Unlock()
+	if kept == powerLost {
+		p.dark = false
+		p.sayPower(kept, emptied)
+	}
 	if timeout && p.fails >= maxFailures {
 		p.c.k.Printf("%s: it does not answer any more: out of use", p.name)
 		p.vanish(disk.ErrTimeout)
@@ -170,6 +182,9 @@ func (p *port) recover(is uint32) {
 	}
 	for _, m := range bad {
 		m.finish(reason)
+	}
+	for _, m := range flushes {
+		m.finish(errPower)
 	}
 	for _, m := range lost {
 		if timeout {

@@ -91,6 +91,7 @@ const (
 	ataIdentifyPkt   = 0xa1
 	ataReadDMA       = 0xc8
 	ataWriteDMA      = 0xca
+	ataSetMultiple   = 0xc6
 	ataFlush         = 0xe7
 	ataFlushExt      = 0xea
 	ataIdentify      = 0xec
