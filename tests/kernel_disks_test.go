@@ -281,3 +281,25 @@ func TestKernelDamagedDisks(t *testing.T) {
 	}
 	out.expect(t, append(append(want, sums...), "PASS disks")...)
 }
+
+// TestKernelMounts mounts devices once more, as for a jail: rules hide what is not for it, also what comes later, and aliases with their devices.
+func TestKernelMounts(t *testing.T) {
+	g := startKernel(t, machine.Config{Disks: []machine.Disk{{File: "mem:1M", If: "ahci", Serial: "FIRST"}}})
+	g.expect("mount /jail/dev jail", "!:")
+	g.expect("mount", "devfs on /dev\ndevfs on /jail/dev \\(jail\\)\n")
+	g.expect("ls /jail/dev", " null\n", " da0\n", "serno/FIRST -> da0\n")
+	g.expect("rule jail hide", "!:")
+	g.expect("rule on /jail/dev show null", "!:")
+	if _, err := g.ctl.PlugDisk(disk(t, "mem:1M,if=ahci,serial=SECOND")); err != nil {
+		t.Fatal(err)
+	}
+	g.until("ls /dev/serno", "serno/SECOND -> da1\n")
+	g.expect("ls /jail/dev", " null\n", "!zero", "!da0", "!da1", "!serno/")
+	g.expect("ls", " zero\n", " da0\n", " da1\n")
+	g.expect("rule clear", "!:")
+	g.expect("ls /jail/dev", " zero\n", "serno/SECOND -> da1\n")
+	g.expect("umount /jail/dev", "!:")
+	g.expect("mount", "!jail")
+	g.expect("selftest devfs", "1 of 1 passed")
+	g.powerOff()
+}

@@ -307,3 +307,41 @@ func TestKernelFaultsQEMU(t *testing.T) {
 		})
 	}
 }
+
+// TestKernelDriverPanic has the handlers of drivers' interrupts use a nil pointer while their disks are loaded: that is a panic of their threads, the drivers are
+// restarted, and the disks are there again, as new ones. Others are not disturbed. Interrupts are messages, then pins.
+func TestKernelDriverPanic(t *testing.T) {
+	for name, how := range interrupts {
+		t.Run(name, func(t *testing.T) {
+			g := startKernel(t, machine.Config{Cmdline: how, Disks: []machine.Disk{
+				{File: "mem:4M", If: "ahci", Serial: "A"}, {File: "mem:4M", If: "nvme", Serial: "N"}, {File: "mem:4M", If: "virtio", Serial: "V"},
+			}})
+			units := []struct{ unit, disk, alias string }{{"ahci0", "da0", "serno/A"}, {"nvme0", "nvme0ns1", "serno/N-1"}, {"vtblk0", "vbd0", "serno/V"}}
+			for i, u := range units {
+				other := units[(i+1)%len(units)].disk
+				g.expect("writetest "+u.disk+" 0 512K 1", writesWell)
+				good := g.sum(u.disk)
+				g.expect("hold h "+u.disk, "!:")
+				g.expect("diskload start other "+other+" 2 64", "!:")
+				at := g.mark()
+				g.expect("nil "+u.unit, "!no such")
+				g.await(at, u.unit+": its driver is restarted")
+				s := g.await(at, u.disk+": <")
+				for _, want := range []string{u.unit + ".*: panic: runtime error: invalid memory address or nil pointer dereference", `kern\.\(\*Interrupt\)\.call`, u.unit + ": its driver has failed"} {
+					if !regexp.MustCompile(want).MatchString(s) {
+						t.Errorf("%s: want %q in:\n%s", u.unit, want, s)
+					}
+				}
+				g.until("ls serno", u.alias+" -> "+u.disk+"\n")
+				g.expect("hold h", "held h, "+u.disk+": read: the device is gone, write: the device is gone")
+				if s := g.sum(u.alias); s != good {
+					t.Errorf("%s: the checksum is %s, before %s", u.disk, s, good)
+				}
+				g.expect("writetest "+u.alias+" 1M 1M 3", writesWell)
+				g.expect("diskload stop other", "load other: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong")
+				g.legal(u.unit + " is restarted")
+			}
+			g.powerOff()
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,5 +175,51 @@ func TestKernelLink(t *testing.T) {
 	g.until("ls serno", "serno/CABLE -> da0\n")
 	g.expect("writetest serno/CABLE 0 1M 1", writesWell)
 	g.expect("diskload stop stays", "load stays: [1-9].* 0 errors, 0 blocks wrong")
+	g.powerOff()
+}
+
+// TestKernelPowerCycle takes a drive's power away for a short time: it is still the disk that it was, but the flush of what its cache may have lost fails.
+func TestKernelPowerCycle(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := disk(t, file+",if=ahci,serial=OFF-ON,cache=volatile,seed=1")
+	g := startKernel(t, machine.Config{Disks: []machine.Disk{d}}, "ahci0,op=write*,delay=5ms")
+	name := "ahci0.0"
+	offOn := func(want string) {
+		t.Helper()
+		at := g.mark()
+		if err := g.ctl.Unplug(name, true); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if name, err = g.ctl.PlugDisk(d); err != nil {
+			t.Fatal(err)
+		}
+		if s := g.await(at, "is back after"); regexp.MustCompile(`removed|was connected`).MatchString(s) {
+			t.Errorf("it was said to have gone:\n%s", s)
+		}
+		g.await(at, want)
+	}
+	g.expect("hold h da0", "!:")
+	at := g.mark()
+	if _, err := fmt.Fprint(g.in, "journal da0 64\r"); err != nil {
+		t.Fatal(err)
+	}
+	g.await(at, ": 1 flushed")
+	g.settle(100 * time.Millisecond) // some blocks have been written for the second time
+	offOn("ahci0.0: the drive was without power: what was written since the last flush may be lost")
+	s := g.await(at, "journal: da0: flush of 0 bytes at 0: input/output error: the drive was without power")
+	g.await(at, kernelPrompt)
+	t.Logf("flushed %d times", strings.Count(s, " flushed\r"))
+	g.ctl.Faults().Remove("")
+	g.expect("hold h", "held h, da0: read: <nil>, write: <nil>, flush: <nil>")
+	g.expect("hold h da0", "!:")
+	offOn("ahci0.0: the drive was without power; all that was written had been flushed")
+	g.expect("hold h", "held h, da0: read: <nil>, write: <nil>, flush: <nil>")
+	g.expect("ls serno", "serno/OFF-ON -> da0\n")
+	g.expect("writetest da0 0 1M 1", writesWell)
+	g.legal("power lost for a short time")
 	g.powerOff()
 }

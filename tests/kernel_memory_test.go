@@ -71,3 +71,30 @@ func TestKernelOutOfMemory(t *testing.T) {
 	}
 	out.expect(t, "memory is low: ", "the Go runtime needs the page at", "panic: out of memory", "cpu0", "cpu1")
 }
+
+// TestKernelThreads starts threads without end: who wants one more waits, the drivers' interrupts included among those that do not, and all goes on once some have ended.
+func TestKernelThreads(t *testing.T) {
+	g := startKernel(t, machine.Config{Memory: 96 << 20, Disks: []machine.Disk{{File: "mem:4M", If: "ahci", Serial: "STAYS"}}})
+	g.expect("writetest da0 0 1M 1", writesWell)
+	good := g.sum("da0")
+	for range 2 {
+		g.expect("hog threads", `threads: there are \d+, and no more can be had: hog waits`, `hog: \d{3,} threads, then: one more waits until one ends`)
+		if s := g.sum("da0"); s != good {
+			t.Errorf("da0 has the checksum %s, before %s", s, good)
+		}
+		// A controller's threads are those of its interrupts and one that outranks others.
+		name, err := g.ctl.PlugDisk(disk(t, "mem:1M,if=nvme,serial=LATE"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.until("hog free", `there is room for \d+ KiB`)
+		g.until("ls serno", "serno/LATE-1 -> nvme0ns1\n")
+		g.expect("writetest serno/LATE-1 0 512K 9", writesWell)
+		if err := g.ctl.Unplug(name, true); err != nil {
+			t.Fatal(err)
+		}
+		g.until("ls serno", "^(?s:[^L]|L[^A])*$")
+	}
+	g.expect("selftest threads owner gc", "3 of 3 passed")
+	g.powerOff()
+}

@@ -111,6 +111,25 @@ func TestKernelSelftests(t *testing.T) {
 	})
 }
 
+// TestKernelCPUs boots the kernel with many CPUs, which take turns on those of the host.
+func TestKernelCPUs(t *testing.T) {
+	kernel := kernelImage(t)
+	for _, c := range []struct {
+		cpus  int
+		tests string
+		want  string
+	}{
+		{8, "threads,owner,priority,interrupt-preempts,preemption-returns,token-exclusive,token-deadlock,token-blocks,ipi,ipi-count,quiesce,slab,objcache,msgport,devfs", "15 of 15 passed"},
+		{16, "threads,owner,priority,token-deadlock,ipi,quiesce,objcache,msgport,devfs", "9 of 9 passed"},
+		{64, "owner,token-blocks,ipi-count", "3 of 3 passed"},
+	} {
+		t.Run(fmt.Sprintf("%dcpu", c.cpus), func(t *testing.T) {
+			bootKernel(t, "jit", kernel, "dfly.selftest="+c.tests+" dfly.poweroff", c.cpus, 512).expect(t,
+				fmt.Sprintf("SMP: %d CPUs started of %d", c.cpus, c.cpus), c.want)
+		})
+	}
+}
+
 // TestKernelSmall boots the kernel in 64 MiB.
 func TestKernelSmall(t *testing.T) {
 	kernel := kernelImage(t)

@@ -2,12 +2,18 @@ package ddb
 
 import "dfemu/kernel/subr/digits"
 
+// is tells whether a word is a name, or at least so many bytes of its start.
+func (d *Debugger) is(i int, name string, least int) bool {
+	w := d.word(i)
+	return len(w) >= least && len(w) <= len(name) && string(w) == name[:len(w)]
+}
+
 // command executes the words of a line and tells whether the thread goes on.
 func (d *Debugger) command() (leave bool) {
-	switch string(d.word(0)) {
-	case "c", "continue":
+	switch {
+	case d.is(0, "continue", 1):
 		return true
-	case "s", "step":
+	case d.is(0, "step", 1):
 		if _, ok := d.thread(d.current); !ok || d.why == Panic {
 			d.Str("no thread was stopped that can be stepped\n")
 			return false
@@ -22,27 +28,27 @@ func (d *Debugger) command() (leave bool) {
 			d.steps = int(n)
 		}
 		return true
-	case "b", "break":
+	case d.is(0, "break", 1):
 		d.setBreak()
-	case "d", "delete":
+	case d.is(0, "delete", 1):
 		d.deleteBreak()
-	case "t", "trace", "bt", "where":
+	case d.is(0, "trace", 1), d.is(0, "bt", 2), d.is(0, "where", 1):
 		d.trace()
-	case "ps", "threads":
+	case d.is(0, "ps", 2), d.is(0, "threads", 2):
 		d.ps()
-	case "x", "examine":
+	case d.is(0, "x", 1), d.is(0, "examine", 1):
 		d.examine()
-	case "sym":
+	case d.is(0, "symbol", 2):
 		if a, ok := d.number(1); ok {
 			d.frame(a)
 		}
-	case "show":
+	case d.is(0, "show", 2):
 		d.show()
-	case "reset":
+	case d.is(0, "reset", 5):
 		d.m.Reset()
-	case "poweroff":
+	case d.is(0, "poweroff", 8):
 		d.m.PowerOff()
-	case "help", "?":
+	case d.is(0, "help", 1), d.is(0, "?", 1):
 		d.help()
 	default:
 		d.Bytes(d.word(0))
@@ -59,7 +65,7 @@ func (d *Debugger) help() {
 		"t[race] [THREAD]      calls of a thread\n" +
 		"ps                    list the threads\n" +
 		"x ADDR|NAME [N]       examine N bytes of memory\n" +
-		"sym ADDR              what is there\n" +
+		"sym[bol] ADDR         what is there\n" +
 		"show registers [THREAD]\nshow cpus\nshow token\nshow ipiq\n")
 	for i := range d.nshows {
 		if i > 0 && d.shows[i].name == d.shows[i-1].name {
@@ -72,7 +78,7 @@ func (d *Debugger) help() {
 	d.Str("reset, poweroff\nan empty line does the last command again\n")
 }
 
-// number reads a word: a number, in hexadecimal with 0x or a letter, or a name, of which the end is enough if
+// number reads a word: a number, in hexadecimal with 0x, or a name, of which the end is enough if
 // it begins at a dot or slash.
 func (d *Debugger) number(i int) (uint64, bool) {
 	if i >= d.nwords {
@@ -203,6 +209,10 @@ func (d *Debugger) load64(a uint64) (v uint64, ok bool) {
 // named returns the thread that word i names, else the one that was stopped.
 func (d *Debugger) named(i int) (Thread, bool) {
 	id := uint64(d.current)
+	if _, ok := d.thread(d.current); !ok && d.nwords <= i {
+		d.Str("no thread was stopped: say which, as ps lists them\n")
+		return Thread{}, false
+	}
 	if d.nwords > i {
 		var ok bool
 		if id, ok = parse(d.word(i)); !ok {
@@ -317,23 +327,28 @@ func (d *Debugger) show() {
 		d.help()
 		return
 	}
-	switch string(d.word(1)) {
-	case "registers", "regs":
+	switch {
+	case d.is(1, "registers", 1), d.is(1, "regs", 4):
 		d.registers()
 		return
-	case "cpus":
+	case d.is(1, "cpus", 1):
 		d.cpus()
 		return
-	case "token":
+	case d.is(1, "tokens", 1):
 		d.tokens()
 		return
-	case "ipiq":
+	case d.is(1, "ipiqs", 1):
 		d.ipiq()
 		return
 	}
 	found := false
 	for i := range d.nshows {
-		if d.shows[i].name == string(d.word(1)) {
+		w := d.word(1)
+		name := d.shows[i].name
+		if len(w) == len(name)+1 && w[len(name)] == 's' { // several
+			w = w[:len(name)]
+		}
+		if name == string(w) {
 			d.shows[i].f(d)
 			found = true
 		}

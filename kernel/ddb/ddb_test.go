@@ -126,6 +126,37 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestShort has commands and what they show in the forms that people guess.
+func TestShort(t *testing.T) {
+	f := &fake{pc: 0x1085}
+	d := New(f)
+	d.Add("disk", func(d *Debugger) { d.Str("a disk\n") })
+	for in, want := range map[string]string{
+		"cont": "", "thr": "  ID CPU", "exam one 1": " 00\n", "wh": "two+0x5", "bt": "two+0x5", "sho reg": "rax 0", "show regs": "rax 0", "show cpu": "switches 7", "show disks": "a disk\n",
+		"show tokens": "no thread has tokens", "show ipiqs": "written 3", "symbol 0x10c1": "main.three", "h": "an empty line", "res": "res: no such command", "powero": "no such command",
+		"show dis": "there is none",
+	} {
+		f.in.WriteString(in + "\rc\r")
+		if in == "cont" {
+			in = "c"
+		}
+		f.out.Reset()
+		d.Enter(1, Asked)
+		if in == "c" {
+			d.Enter(1, Asked)
+		}
+		if s := f.out.String(); !strings.Contains(s, want) {
+			t.Errorf("%s: want %q in:\n%s", in, want, s)
+		}
+	}
+	f.in.WriteString("trace\rshow reg\rtrace 1\rc\r")
+	f.out.Reset()
+	d.Enter(0, Asked)
+	if s := f.out.String(); strings.Count(s, "no thread was stopped: say which") != 2 || !strings.Contains(s, "two+0x5") {
+		t.Errorf("with an idle CPU:\n%s", s)
+	}
+}
+
 // TestAllocates: below the Go runtime nothing is allocated.
 func TestAllocates(t *testing.T) {
 	f := &fake{pc: 0x1000}

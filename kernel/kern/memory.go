@@ -79,6 +79,9 @@ const (
 	memorySilent = 10 * time.Second
 )
 
+// manyGoroutines is how many of them may be why memory is low.
+const manyGoroutines = 1000
+
 // memoryHelps is how much must come back for it to be worth while, in bytes.
 const memoryHelps = 256 << 10
 
@@ -106,7 +109,11 @@ func (k *Kernel) WatchMemory() {
 			limitHeap(limit)
 			if now := k.Now(); now-told >= memorySilent {
 				told = now
-				k.Printf("memory is low: there is room for %d KiB; %d KiB have been given back", limit>>10, max(limit-before, 0)>>10)
+				many := ""
+				if n := runtime.NumGoroutine(); n > manyGoroutines {
+					many = fmt.Sprintf("; there are %d goroutines", n)
+				}
+				k.Printf("memory is low: there is room for %d KiB; %d KiB have been given back%s", limit>>10, max(limit-before, 0)>>10, many)
 			}
 			if pause = min(2*pause, memoryLong); limit-before > memoryHelps {
 				pause = memoryPause

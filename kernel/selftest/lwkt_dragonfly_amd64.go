@@ -410,14 +410,14 @@ func testTokenCollisions(e env) error {
 // testIPI fills the rings beyond their size in all directions at once.
 func testIPI(e env) error {
 	before := pc64.TestMessages()
-	const n = 1000
+	n := max(1000/max(e.k.CPUs()/4, 1), 300)
 	err := e.contend(func(worker int) error {
 		for to := range e.k.CPUs() {
 			pc64.TestIPI(to, n)
 		}
 		return nil
 	})
-	want := uint64(2*e.k.CPUs()) * uint64(e.k.CPUs()) * n
+	want := uint64(2*e.k.CPUs()) * uint64(e.k.CPUs()) * uint64(n)
 	if got := pc64.TestMessages() - before; err == nil && got != want {
 		err = fmt.Errorf("%d messages arrived of %d", got, want)
 	}
@@ -426,7 +426,7 @@ func testIPI(e env) error {
 
 func testQuiesce(e env) error {
 	return e.contend(func(worker int) error {
-		for range 10 {
+		for range min(max(40/e.k.CPUs(), 1), 10) { // the more CPUs, the longer until all stand still
 			if n := pc64.TestQuiesce(); n != 0 {
 				return fmt.Errorf("%d messages were executed while all CPUs stood still", n)
 			}

@@ -31,7 +31,10 @@ type Shell struct {
 // Prompt is what the shell prints when it is ready.
 const Prompt = "dfly# "
 
-const maxLine = 1024
+const (
+	maxLine    = 1024
+	helpColumn = 28 // how wide what is typed is in the help; longer ones have a line of their own
+)
 
 // New returns a shell that reads characters with read, as a terminal sends them, and echoes them
 // to out.
@@ -39,7 +42,12 @@ func New(k *kern.Kernel, read func([]byte) int, out io.Writer) *Shell {
 	s := &Shell{k: k, read: read, out: out}
 	s.Add(Command{"help", "", "list the commands", func(w io.Writer, _ []string) error {
 		for _, c := range s.cmds {
-			fmt.Fprintf(w, "%-28s %s\n", strings.TrimSpace(c.Name+" "+c.Args), c.Help)
+			use := strings.TrimSpace(c.Name + " " + c.Args)
+			if len(use) > helpColumn {
+				fmt.Fprintln(w, use)
+				use = ""
+			}
+			fmt.Fprintf(w, "%-*s %s\n", helpColumn, use, c.Help)
 		}
 		return nil
 	}})

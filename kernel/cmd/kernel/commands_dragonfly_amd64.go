@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"dfemu/kernel/bus/pci"
@@ -42,12 +43,16 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func(), te
 		}},
 		{Name: "pciconf", Help: "list the PCI functions", Run: func(w io.Writer, _ []string) error { return pciconf(w, bus) }},
 		{Name: "rescan", Help: "look for new and gone PCI functions", Run: func(io.Writer, []string) error { defer changed(); return bus.Scan() }},
-		{Name: "nil", Help: "use a nil pointer", Run: func(io.Writer, []string) error {
+		{Name: "nil", Args: "[UNIT]", Help: "use a nil pointer here, or in a driver's handler of interrupts", Run: func(_ io.Writer, args []string) error {
+			if len(args) > 0 {
+				return crash(bus, args[0])
+			}
 			var q *int
 			*q = 1
 			return nil
 		}},
 		{Name: "poke", Args: "start|stop", Help: "send signals to who reads the console, all the time", Run: poker(k)},
+		{Name: "spin", Args: "start [THREADS [goroutines]]|stop", Help: "have threads compute, as many as CPUs if nothing else is said", Run: spinner(k)},
 		{Name: "panic", Help: "end the system with a panic", Run: func(io.Writer, []string) error { go func() { panic("as asked for") }(); select {} }},
 		{Name: "selftest", Args: "all|NAME…", Help: "run tests of the kernel", Run: func(w io.Writer, args []string) error {
 			return selftest.Run(w, k, p, args, tests...)
@@ -66,6 +71,19 @@ func commands(k *kern.Kernel, p *pc64.Platform, bus *pci.Bus, changed func(), te
 			return selftest.Stress(w, k, time.Duration(s)*time.Second)
 		}},
 	}
+}
+
+// crash has a unit's driver use a nil pointer.
+func crash(bus *pci.Bus, unit string) error {
+	for _, e := range bus.List() {
+		if e.Name == unit {
+			if !e.Device.Crash() {
+				return fmt.Errorf("%s: nobody handles its interrupts", unit)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: no such unit", unit)
 }
 
 // poker returns a command that sends signals to the threads that wait for input of the console, until it is told to stop.
@@ -90,6 +108,55 @@ func poker(k *kern.Kernel) func(io.Writer, []string) error {
 			ended.Join()
 			stop = nil
 			fmt.Fprintf(w, "poke: %d signals were sent, %d reads were made again\n", sent, pc64.TestReadRestarts()-before)
+		default:
+			return errors.New("start, then stop")
+		}
+		return nil
+	}
+}
+
+// maxSpinners is how many threads spin has at most.
+const maxSpinners = 256
+
+// spinner returns a command that starts threads, or goroutines, which do nothing but compute, and ends them.
+func spinner(k *kern.Kernel) func(io.Writer, []string) error {
+	var stop *atomic.Bool
+	var ended []*kern.Event
+	return func(_ io.Writer, args []string) error {
+		switch {
+		case len(args) > 0 && args[0] == "start" && stop == nil:
+			n := k.CPUs()
+			if len(args) > 1 {
+				var err error
+				if n, err = strconv.Atoi(args[1]); err != nil || n < 1 || n > maxSpinners {
+					return fmt.Errorf("%s: not a number of threads up to %d", args[1], maxSpinners)
+				}
+			}
+			if len(args) > 2 && args[2] != "goroutines" {
+				return fmt.Errorf("%s: threads or goroutines", args[2])
+			}
+			halt := &atomic.Bool{}
+			for i := range n {
+				e := k.NewEvent()
+				f := func() {
+					defer e.Set()
+					for x := uint64(i); !halt.Load(); x = x*6364136223846793005 + 1 {
+					}
+				}
+				if len(args) > 2 {
+					go f()
+				} else {
+					k.Start(kern.ThreadAttr{Name: "spin", Priority: kern.Daemon, CPU: i%k.CPUs() + 1}, f)
+				}
+				ended = append(ended, e)
+			}
+			stop = halt
+		case len(args) == 1 && args[0] == "stop" && stop != nil:
+			stop.Store(true)
+			for _, e := range ended {
+				e.Wait(-1)
+			}
+			stop, ended = nil, nil
 		default:
 			return errors.New("start, then stop")
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"dfemu/kernel/kern"
 	"dfemu/kernel/platform/pc64"
@@ -59,23 +60,35 @@ func standardDevices(k *kern.Kernel, c *devfs.Core) {
 func deviceCommands(c *devfs.Core, m *devfs.Mount) []shell.Command {
 	return []shell.Command{
 		{Name: "ls", Args: "[DIRECTORY]", Help: "list devices", Run: func(w io.Writer, args []string) error {
-			dir := ""
-			if len(args) > 0 {
-				dir = args[0]
+			if len(args) == 0 {
+				return listDevices(w, m, "")
 			}
+			m, dir := mountOf(c, m, args[0])
 			return listDevices(w, m, dir)
+		}},
+		{Name: "mount", Args: "[PATH [jail]]", Help: "list where devices are mounted, or mount them once more", Run: func(w io.Writer, args []string) error {
+			return mount(w, c, args)
+		}},
+		{Name: "umount", Args: "PATH", Help: "undo mount", Run: func(_ io.Writer, args []string) error {
+			for _, o := range c.Mounts() {
+				if len(args) == 1 && o.Path == args[0] && o != m {
+					c.Unmount(o)
+					return nil
+				}
+			}
+			return errors.New("which mount? /dev stays")
 		}},
 		{Name: "random", Args: "[BYTES]", Help: "read /dev/random, and what it was given", Run: func(w io.Writer, args []string) error {
 			return showRandom(w, m, args)
 		}},
-		{Name: "rule", Args: "hide|show|clear|link|MODE [PATTERN [NAME]]", Help: "change how devices are shown", Run: func(_ io.Writer, args []string) error {
+		{Name: "rule", Args: "[on PATH|jail] hide|show|clear|link|MODE [PATTERN [NAME]]", Help: "change how devices are shown, everywhere, in a mount or in jails", Run: func(_ io.Writer, args []string) error {
 			return addRule(c, args)
 		}},
 	}
 }
 
 func listDevices(w io.Writer, m *devfs.Mount, dir string) error {
-	list, err := m.ReadDir(trimDev(dir), 2)
+	list, err := m.ReadDir(dir, 2)
 	if err != nil {
 		return err
 	}
@@ -90,26 +103,60 @@ func listDevices(w io.Writer, m *devfs.Mount, dir string) error {
 				return err
 			}
 		case devfs.Device:
-			fmt.Fprintf(w, "%v %d %d %12d %s\n", e.Mode, e.UID, e.GID, e.Dev.Size, name)
+			fmt.Fprintf(w, "c%s %d %d %12d %s\n", e.Mode.Perm().String()[1:], e.UID, e.GID, e.Dev.Size, name)
 		default:
-			fmt.Fprintf(w, "%v %d %d %12s %s -> %s\n", e.Mode|fs.ModeSymlink, e.UID, e.GID, "", name, e.Target)
+			fmt.Fprintf(w, "l%s %d %d %12s %s -> %s\n", e.Mode.Perm().String()[1:], e.UID, e.GID, "", name, e.Target)
 		}
 	}
 	return nil
 }
 
-func trimDev(s string) string {
-	if s == "/dev" {
-		return ""
+// mountOf finds the mount that a path is in, and what is left of it: in usual, if it is in none.
+func mountOf(c *devfs.Core, usual *devfs.Mount, path string) (*devfs.Mount, string) {
+	best, rest := usual, path
+	for _, m := range c.Mounts() {
+		if r, ok := strings.CutPrefix(path, m.Path); ok && (r == "" || r[0] == '/') && len(r) < len(rest) {
+			best, rest = m, r
+		}
 	}
-	return s
+	return best, strings.Trim(rest, "/")
+}
+
+// mount mounts devices at a path, or lists the mounts.
+func mount(w io.Writer, c *devfs.Core, args []string) error {
+	if len(args) == 0 {
+		for _, m := range c.Mounts() {
+			jail := ""
+			if m.Jail {
+				jail = " (jail)"
+			}
+			fmt.Fprintf(w, "devfs on %s%s\n", m.Path, jail)
+		}
+		return nil
+	}
+	if !strings.HasPrefix(args[0], "/") || len(args) > 1 && args[1] != "jail" {
+		return errors.New("a path from / on, and perhaps jail")
+	}
+	for _, m := range c.Mounts() {
+		if m.Path == args[0] {
+			return fmt.Errorf("%s: is mounted already", m.Path)
+		}
+	}
+	c.Mount(args[0], len(args) > 1)
+	return nil
 }
 
 func addRule(c *devfs.Core, args []string) error {
+	var r devfs.Rule
+	switch {
+	case len(args) > 1 && args[0] == "on":
+		r.Mount, args = args[1], args[2:]
+	case len(args) > 0 && args[0] == "jail":
+		r.Jail, args = true, args[1:]
+	}
 	if len(args) == 0 {
 		return errors.New("which rule?")
 	}
-	var r devfs.Rule
 	if len(args) > 1 {
 		r.Pattern = args[1]
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"dfemu/kernel/kern"
 	"dfemu/kernel/shell"
@@ -16,6 +17,9 @@ type hog struct {
 	mu    sync.Mutex
 	dma   []kern.DMA
 	bytes [][]byte
+
+	threads []*kern.Thread
+	end     *kern.Event // of the threads
 }
 
 // Pieces in which memory is taken, in bytes: the largest first, as long as there are such.
@@ -27,12 +31,12 @@ const (
 // memoryCommands are the shell's commands that use memory up.
 func memoryCommands(k *kern.Kernel) []shell.Command {
 	h := &hog{k: k}
-	return []shell.Command{{Name: "hog", Args: "ask|dma|heap|objects|goroutines|free", Help: "take all memory there is, and keep it; objects may, and goroutines do, end the system", Run: h.run}}
+	return []shell.Command{{Name: "hog", Args: "ask|dma|heap|threads|objects|goroutines|free", Help: "take all memory or threads there are, and keep them; objects may, and goroutines do, end the system", Run: h.run}}
 }
 
 func (h *hog) run(w io.Writer, args []string) error {
 	if len(args) != 1 {
-		return errors.New("ask, dma, heap, objects, goroutines or free")
+		return errors.New("ask, dma, heap, threads, objects, goroutines or free")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,6 +72,9 @@ func (h *hog) run(w io.Writer, args []string) error {
 			list = &object{next: list, data: [5]int{1}}
 			return objectSize
 		})
+	case "threads":
+		h.start(w)
+		return nil
 	case "goroutines":
 		for {
 			go func() { h.mu.Lock() }()
@@ -76,7 +83,13 @@ func (h *hog) run(w io.Writer, args []string) error {
 		for _, m := range h.dma {
 			h.k.FreeDMA(m)
 		}
-		h.dma, h.bytes = nil, nil
+		if h.end != nil {
+			h.end.Set()
+		}
+		for _, t := range h.threads {
+			t.Join()
+		}
+		h.dma, h.bytes, h.threads, h.end = nil, nil, nil, nil
 		h.k.GiveBack()
 		fmt.Fprintf(w, "hog: there is room for %d KiB\n", h.k.Available()>>10)
 		return nil
@@ -103,6 +116,35 @@ func (h *hog) take(w io.Writer, what string, one func(n int) error) error {
 	}
 	fmt.Fprintf(w, "hog: %d KiB %s, then: %v\n", total>>10, what, err)
 	return nil
+}
+
+// Of threads that do nothing: what each takes of memory, in bytes, and how long one has to start.
+const (
+	hogThread = 64 << 10
+	hogStart  = 500 * time.Millisecond
+)
+
+// start starts threads until one does not begin, or there is no memory for it.
+func (h *hog) start(w io.Writer) {
+	if h.end == nil {
+		h.end = h.k.NewEvent()
+	}
+	end, begun, why := h.end, true, error(nil)
+	for begun && why == nil {
+		if why = h.k.Room(hogThread); why != nil {
+			break
+		}
+		begin := h.k.NewEvent()
+		h.threads = append(h.threads, h.k.Start(kern.ThreadAttr{Name: "hog", Priority: kern.Daemon}, func() {
+			begin.Set()
+			end.Wait(-1)
+		}))
+		begun = begin.Wait(hogStart)
+	}
+	if why == nil {
+		why = errors.New("one more waits until one ends")
+	}
+	fmt.Fprintf(w, "hog: %d threads, then: %v\n", len(h.threads), why)
 }
 
 // object is one of many small ones, of objectSize bytes.

@@ -140,6 +140,13 @@ func testDevices(k *kern.Kernel, c *devfs.Core, m *devfs.Mount) error {
 	if _, err := m.Lookup("clonetest0"); err == nil {
 		return errors.New("a clone is left after it was closed")
 	}
+	again, err := m.Open("clonetest")
+	if err != nil || again.Dev().Name != "clonetest0" {
+		return fmt.Errorf("the next open after all were closed: %v, %w", again, err)
+	}
+	if err := errors.Join(again.Close(), testMounts(c, m)); err != nil {
+		return err
+	}
 	f, err := m.Open("zero")
 	if err != nil {
 		return err
@@ -158,4 +165,37 @@ func testDevices(k *kern.Kernel, c *devfs.Core, m *devfs.Mount) error {
 		return fmt.Errorf("/dev/null: %d, %v", n, err)
 	}
 	return f.Close()
+}
+
+// testMounts has another mount beside the usual one: a rule hides a device in it, what comes later is in both, and goes from both, with an open descriptor.
+func testMounts(c *devfs.Core, m *devfs.Mount) error {
+	const path = "/selftest/dev"
+	other := c.Mount(path, false)
+	defer c.Unmount(other)
+	hide := true
+	if err := c.AddRule(devfs.Rule{Mount: path, Pattern: "zero", Hide: &hide}); err != nil {
+		return err
+	}
+	d := &devfs.Dev{Name: "mounttest", Type: "test", Ops: clone{}}
+	if err := c.Create(d); err != nil {
+		return err
+	}
+	shows := func(name string, usual, there bool) error {
+		_, a := m.Lookup(name)
+		_, b := other.Lookup(name)
+		if (a == nil) != usual || (b == nil) != there {
+			return fmt.Errorf("%s: in /dev: %v; in the other mount: %v", name, a, b)
+		}
+		return nil
+	}
+	err := errors.Join(shows("zero", true, false), shows("null", true, true), shows("mounttest", true, true))
+	h, e := other.Open("mounttest")
+	if err = errors.Join(err, e); err != nil {
+		return err
+	}
+	c.DestroyWait(d)
+	if _, e := h.WriteAt([]byte{1}, 0); !errors.Is(e, devfs.ErrGone) {
+		err = fmt.Errorf("writing to a device that is gone: %w", e)
+	}
+	return errors.Join(err, shows("mounttest", false, false), h.Close())
 }

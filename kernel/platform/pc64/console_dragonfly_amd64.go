@@ -27,7 +27,7 @@ var (
 	messages    [64 << 10]byte
 	messagesEnd uint64 // bytes ever written
 
-	inputRing [1024]byte
+	inputRing [16 << 10]byte
 	inputHead atomic.Uint32
 	inputTail atomic.Uint32
 	inputID   uint64 // what readers sleep on: its address

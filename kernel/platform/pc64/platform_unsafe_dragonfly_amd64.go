@@ -18,10 +18,15 @@ import (
 type Platform struct {
 	mu         sync.Mutex
 	interrupts [256]*kern.Interrupt // keeps them from the collector: the bottom layer has their addresses
+	slots      chan struct{}        // taken by the kernel's threads but those of interrupts
+	full       atomic.Bool          // somebody has been told to wait for one
 }
 
 // New returns the machine the kernel runs on.
-func New() *Platform { return &Platform{} }
+func New() *Platform {
+	// What is left is for the threads of interrupts, and for the Go runtime, which ends the system when it gets none.
+	return &Platform{slots: make(chan struct{}, max(32, system.Threads()-4*ncpu-64))}
+}
 
 //go:linkname entersyscallblock runtime.entersyscallblock
 func entersyscallblock()
@@ -52,15 +57,33 @@ func (*Platform) CPU() int {
 // Now implements kern.Platform.
 func (*Platform) Now() time.Duration { return time.Duration(now()) }
 
-// StartThread implements kern.Platform. The thread is a goroutine that has a thread of LWKT to itself.
-func (*Platform) StartThread(a kern.ThreadAttr, f func()) {
+// StartThread implements kern.Platform. The thread is a goroutine that has a thread of LWKT to itself. Where there are very many it waits for one of them to end; those
+// that outrank drivers' own do not.
+func (p *Platform) StartThread(a kern.ThreadAttr, f func()) {
 	go func() {
+		if a.Priority < kern.IntrSupport {
+			p.takeSlot(a.Name)
+			defer func() { <-p.slots }()
+		}
 		// The goroutine ends locked, and its thread with it.
 		runtime.LockOSThread()
 		rtdebug.SetPanicOnFault(true) // also where memory is out; see refused
 		setThread(a)
 		f()
 	}()
+}
+
+// takeSlot waits until there may be one more thread.
+func (p *Platform) takeSlot(name string) {
+	select {
+	case p.slots <- struct{}{}:
+		p.full.Store(false)
+	default:
+		if !p.full.Swap(true) {
+			p.Console([]byte(fmt.Sprintf("threads: there are %d, and no more can be had: %s waits until one ends\n", cap(p.slots), name)))
+		}
+		p.slots <- struct{}{}
+	}
 }
 
 // setThread makes the calling thread what a says.
