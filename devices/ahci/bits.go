@@ -222,5 +222,22 @@ func newBank(name string, ports int) *devices.Bank {
 	port(pxFBS, "PxFBS", devices.RW, b("EN", 0), b("DEC", 1), b("SDE", 2), f("DEV", 8, 11), f("ADO", 12, 15), f("DWE", 16, 19))
 	port(pxDEVSLP, "PxDEVSLP", devices.RO)
 	port(pxVS, "PxVS", devices.RO)
+	for i := range regs {
+		regs[i].Reserved = reserved(&regs[i])
+		regs[i].Doorbell = regs[i].Name == "PxCI"
+	}
 	return devices.NewBank(name, regs)
+}
+
+// reserved are the bits of a register that have no name: they are to be written as 0. What is cleared by writing ones may
+// be cleared as a whole.
+func reserved(r *devices.Register) uint64 {
+	if r.Rights != devices.RW || r.Name == "PxIS" || r.Name == "PxSERR" {
+		return 0
+	}
+	v := uint64(1<<32 - 1)
+	for _, f := range r.Fields {
+		v &^= (1<<(f.Hi-f.Lo+1) - 1) << f.Lo
+	}
+	return v
 }

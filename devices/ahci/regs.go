@@ -217,6 +217,7 @@ func (d *Device) resetRegisters() {
 type indexData struct {
 	d    *Device
 	size uint64
+	abar devices.Region // with its watchers, who see what is accessed through the pair, too
 }
 
 // Read implements devices.Region.
@@ -231,7 +232,7 @@ func (x indexData) Read(off uint64, size int) (uint64, error) {
 	case 16:
 		return uint64(index), nil
 	case 20:
-		return uint64(x.d.read(uint64(index))), nil
+		return x.abar.Read(uint64(index), 4)
 	}
 	return 0, nil
 }
@@ -250,7 +251,7 @@ func (x indexData) Write(off uint64, size int, v uint64) error {
 		x.d.mu.Lock()
 		index := x.d.index
 		x.d.mu.Unlock()
-		return x.d.write(uint64(index), uint32(v), ^uint32(0))
+		return x.abar.Write(uint64(index), 4, v)
 	}
 	return nil
 }

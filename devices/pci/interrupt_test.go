@@ -1,8 +1,10 @@
 package pci_test
 
 import (
+	"strings"
 	"testing"
 
+	"dfemu/devices"
 	"dfemu/devices/devtest"
 	"dfemu/devices/pci"
 )
@@ -155,6 +157,53 @@ func TestMSI(t *testing.T) {
 	f.Raise(0)
 	if len(m.msi.Take()) != 0 {
 		t.Error("message without bus mastering")
+	}
+}
+
+// TestMSIXStrict breaks each rule for the vector table once, and has accesses to it traced by name.
+func TestMSIXStrict(t *testing.T) {
+	m := newMachine(t, pci.MCHConfig{}, pci.LPCConfig{})
+	f := device("dev", 1)
+	a := m.add(3, 0, f)
+	cap := m.capability(a, pci.CapMSIX)
+	const base = 0xfd000000
+	m.out(a, 0x20, 4, base)
+	m.out(a, pci.RegCommand, 2, pci.CommandMaster|pci.CommandMemory)
+	rec := &devtest.Recorder{}
+	f.Probe().Watch(devices.ClassStrict|devices.ClassRegister, rec, nil)
+	for _, x := range []struct {
+		name string
+		do   func()
+		want string // "" for nothing
+	}{
+		{"unmasked while disabled", func() { m.mmio.Write(base+16+12, 4, 0) }, ""},
+		{"masked again", func() { m.mmio.Write(base+16+12, 4, 1) }, ""},
+		{"enabled and masked", func() { m.out(a, cap+2, 2, 3<<14) }, ""},
+		{"set up", func() { m.mmio.Write(base, 8, 0xfee00000); m.mmio.Write(base+8, 8, 0x30) }, ""},
+		{"function unmasked", func() { m.out(a, cap+2, 2, 1<<15) }, ""},
+		{"used before it is set up", func() { m.mmio.Write(base+32+12, 4, 0) }, "PCI 3.0, 6.8.3.2: MSI-X entry 2 is unmasked while MSI-X is enabled"},
+		{"changed while in use", func() { m.mmio.Write(base, 4, 0xfee01000) }, "PCI 3.0, 6.8.2: the message of MSI-X entry 0 is changed"},
+		{"the same written again", func() { m.mmio.Write(base, 4, 0xfee01000) }, ""},
+		{"address", func() { m.mmio.Write(base+48, 4, 0xfee00002) }, "PCI 3.0, 6.8.2.6: the message address of MSI-X entry 3 is 0xfee00002"},
+		{"control", func() { m.mmio.Write(base+48+12, 4, 0x11) }, "PCI 3.0, 6.8.2.9: the vector control of MSI-X entry 3 is 0x11"},
+		{"disabled", func() { m.out(a, cap+2, 2, 0) }, ""},
+		{"unmasked", func() {
+			m.mmio.Write(base+48, 4, 0)
+			m.mmio.Write(base+48+12, 4, 0)
+			m.mmio.Write(base+32, 4, 0xfee00000)
+		}, ""},
+		{"enabled before it is set up", func() { m.out(a, cap+2, 2, 1<<15) }, "PCI 3.0, 6.8.3.2: MSI-X entry 3"},
+	} {
+		x.do()
+		if l := rec.Violations(); x.want == "" && len(l) != 0 || x.want != "" && (len(l) != 1 || !strings.HasPrefix(l[0], x.want)) {
+			t.Errorf("%s: %q, want %q", x.name, l, x.want)
+		}
+	}
+	m.mmio.Write(base+2048, 8, 1)
+	for _, want := range []string{"register Message_Address[0] write=true value=0xfee01000", "register Vector_Control[2] write=true value=0x0", "register Pending_Bits[0] write=true value=0x1 err=write to a read-only"} {
+		if !rec.Has(want) {
+			t.Errorf("no %q in\n%s", want, rec.Log())
+		}
 	}
 }
 

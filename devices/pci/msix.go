@@ -116,6 +116,9 @@ func (m *MSIX) follow() {
 	if !m.enabled || m.maskAll {
 		return
 	}
+	for v := range m.count {
+		m.checkReady(v)
+	}
 	for i, w := range m.pending {
 		if w == 0 {
 			continue
@@ -129,10 +132,14 @@ func (m *MSIX) follow() {
 }
 
 // Table is the region of the vector table: aligned accesses of 4 and 8 bytes.
-func (m *MSIX) Table() devices.Region { return msixTable{m} }
+func (m *MSIX) Table() devices.Region {
+	return devices.WatchRegion(&m.f.probe, msixTableBank(m.count), msixTable{m})
+}
 
 // PBA is the region of the pending bits: reads of 4 and 8 bytes.
-func (m *MSIX) PBA() devices.Region { return msixPBA{m} }
+func (m *MSIX) PBA() devices.Region {
+	return devices.WatchRegion(&m.f.probe, msixPBABank(len(m.pending)), msixPBA{m})
+}
 
 type msixTable struct{ m *MSIX }
 
@@ -169,6 +176,7 @@ func (t msixTable) Write(off uint64, size int, v uint64) error {
 	m := t.m
 	m.f.mu.Lock()
 	defer m.f.mu.Unlock()
+	m.checkWrite(off, size, v)
 	if size == 4 {
 		binary.LittleEndian.PutUint32(m.table[off:], uint32(v))
 	} else {
@@ -178,6 +186,9 @@ func (t msixTable) Write(off uint64, size int, v uint64) error {
 	e := m.table[n*msixEntry : (n+1)*msixEntry]
 	e[0] &^= 3 // the message address is a multiple of 4
 	binary.LittleEndian.PutUint32(e[12:], uint32(e[12]&msixMasked))
+	if m.enabled && !m.maskAll && off%msixEntry+uint64(size) > 12 {
+		m.checkReady(n)
+	}
 	if m.enabled && m.pending[n/64]>>(n%64)&1 != 0 && !m.masked(n) {
 		m.send(n)
 	}
