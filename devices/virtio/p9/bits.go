@@ -106,6 +106,7 @@ const (
 	lockRead    = 0
 	lockWrite   = 1
 	lockUnlock  = 2
+	lockFlags   = 3 // block, reclaim
 	lockSuccess = 0
 	lockBlocked = 1
 )

@@ -1,6 +1,10 @@
 package p9
 
-import "dfemu/devices"
+import (
+	"fmt"
+
+	"dfemu/devices"
+)
 
 // A message is a T-message, understood: its fields have the right number and lengths, but nothing is known of their
 // values.
@@ -22,6 +26,8 @@ type message struct {
 	set         setattr
 	data        []byte
 	oldTag      uint16
+
+	wrong, clause string // what the fields say that cannot be, and where that is specified
 }
 
 // setattr is the body of Tsetattr.
@@ -114,6 +120,9 @@ func parseRead(m *message, r *reader) { m.fid, m.offset, m.count = r.u32(), r.u6
 
 func parseWrite(m *message, r *reader) {
 	parseRead(m, r)
+	if !r.bad && uint64(m.count) != uint64(len(r.p)) {
+		m.wrong, m.clause = fmt.Sprintf("count is %d, and there are %d bytes of data", m.count, len(r.p)), "read(5)"
+	}
 	if uint64(m.count) > uint64(len(r.p)) {
 		r.bad = true
 		return
@@ -141,6 +150,7 @@ func parseWalk(m *message, r *reader) {
 	m.fid, m.newFid = r.u32(), r.u32()
 	n := int(r.u16())
 	if n > maxWalk {
+		m.wrong, m.clause = fmt.Sprintf("nwname is %d: at most %d are possible", n, maxWalk), "walk(5)"
 		r.bad = true
 		return
 	}

@@ -46,7 +46,6 @@ func (d *Device) with(m *message, id uint32, f func(f *fid, n *node) error) erro
 // within is with for a folder, and a name in it.
 func (d *Device) within(m *message, id uint32, name string, f func(dir *node) error) error {
 	if err := legal(name); err != nil {
-		d.violate(m, "intro(5)", "%q is not the name of a file", name)
 		return err
 	}
 	return d.with(m, id, func(_ *fid, n *node) error {
@@ -62,6 +61,9 @@ func (d *Device) opened(m *message, f func(f *fid, file int, n *node) error) err
 	return d.with(m, m.fid, func(x *fid, n *node) error {
 		x.mu.Lock()
 		file := x.file
+		if file >= 0 {
+			d.judgeOpen(m, x)
+		}
 		x.mu.Unlock()
 		if file < 0 {
 			d.violate(m, "open(5)", "fid %d is not open", m.fid)
@@ -93,6 +95,9 @@ func (d *Device) attach(m *message, w *writer, _ int) error {
 	}
 	q := n.qid()
 	if e := d.session.add(m.fid, n); e != 0 {
+		if e == eBADF {
+			d.violate(m, "attach(5)", "fid %d is in use", m.fid)
+		}
 		return e
 	}
 	w.qid(q)
@@ -171,7 +176,7 @@ func step(n *node, name string) (*node, error) {
 
 func (d *Device) clunk(m *message, _ *writer, _ int) error {
 	if !d.session.remove(m.fid) {
-		d.violate(m, "clunk(5)", "fid %d is not in use", m.fid)
+		d.violate(m, "intro(5)", "fid %d is not in use", m.fid)
 		return eBADF
 	}
 	return nil
@@ -303,7 +308,6 @@ func (d *Device) getattr(m *message, w *writer, _ int) error {
 
 func (d *Device) setattr(m *message, _ *writer, _ int) error {
 	if m.set.valid&^setAll != 0 {
-		d.violate(m, "9P2000.L, setattr", "valid has the unknown bits %#x", m.set.valid&^setAll)
 		return eINVAL
 	}
 	return d.with(m, m.fid, func(f *fid, n *node) error {

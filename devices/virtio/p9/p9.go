@@ -74,6 +74,8 @@ type flight struct {
 	req  *requests.Request
 	m    *message
 	done chan struct{}
+	// answered: the driver may know, and use the tag again. It is guarded by Device.mu.
+	answered bool
 }
 
 // New returns a device. The folder is held until Close.
@@ -153,19 +155,6 @@ func (d *Device) Close() error {
 	return err
 }
 
-// violate reports what the driver did against the protocol.
-func (d *Device) violate(m *message, clause, format string, a ...any) {
-	p := d.Function().Probe()
-	if !p.Wants(devices.ClassStrict) {
-		return
-	}
-	name := "message"
-	if k := kinds(m.kind); k != nil {
-		name = k.name
-	}
-	p.Violation(devices.Violation{Clause: "9P2000, " + clause, Text: name + ": " + fmt.Sprintf(format, a...), Queue: 0})
-}
-
 var errNoAnswer = errors.New("request without room for an answer")
 
 // serve handles a chain.
@@ -186,34 +175,17 @@ func (d *Device) serve(r *requests.Request) {
 		return
 	}
 	m, known, bad := d.understand(p)
+	d.judge(&m, size, known && !bad)
 	f := d.launch(r, &m)
 	r.OnAbort = func() {
 		d.land(f)
 		d.buffers.Put(buf)
 	}
 	r.Run(func() *devices.Command { return m.command(0, int(c.ID())) }, func() {
-		d.execute(r, &m, known, bad, int(min(room, maxMessage)))
+		d.execute(r, f, known, bad, int(min(room, maxMessage)))
 		d.land(f)
 		d.buffers.Put(buf)
 	})
-}
-
-// understand parses a message of the length that the chain has.
-func (d *Device) understand(p []byte) (m message, known, bad bool) {
-	m = message{kind: p[4], tag: le.Uint16(p[5:])}
-	size := uint64(le.Uint32(p))
-	if size < headerSize || size > uint64(len(p)) {
-		d.violate(&m, "intro(5)", "size is %d in a buffer of %d bytes", size, len(p))
-		return m, kinds(m.kind) != nil, true
-	}
-	m, known, bad = parse(p[:size])
-	switch {
-	case !known:
-		d.violate(&m, "intro(5)", "type %d does not exist", m.kind)
-	case bad:
-		d.violate(&m, "intro(5)", "the fields do not fill a message of %d bytes", size)
-	}
-	return m, known, bad
 }
 
 // buffer returns a buffer of at least n bytes.
@@ -232,7 +204,7 @@ func (d *Device) launch(r *requests.Request, m *message) *flight {
 	d.mu.Lock()
 	d.seq++
 	f := &flight{seq: d.seq, req: r, m: m, done: make(chan struct{})}
-	twice := d.flying[m.tag] != nil
+	twice := d.busy(m.tag)
 	d.flying[m.tag] = f
 	d.mu.Unlock()
 	if twice {
@@ -241,6 +213,17 @@ func (d *Device) launch(r *requests.Request, m *message) *flight {
 	return f
 }
 
+// busy tells whether a tag is that of a request under way. The caller holds mu.
+func (d *Device) busy(tag uint16) bool { return d.flying[tag] != nil && !d.flying[tag].answered }
+
+// answer marks a request as one that is about to be given back.
+func (d *Device) answer(f *flight) {
+	d.mu.Lock()
+	f.answered = true
+	d.mu.Unlock()
+}
+
+// land forgets a request that was given back.
 func (d *Device) land(f *flight) {
 	d.mu.Lock()
 	if d.flying[f.m.tag] == f {
@@ -251,7 +234,8 @@ func (d *Device) land(f *flight) {
 }
 
 // execute carries a message out and completes the request.
-func (d *Device) execute(r *requests.Request, m *message, known, bad bool, room int) {
+func (d *Device) execute(r *requests.Request, f *flight, known, bad bool, room int) {
+	m := f.m
 	buf := d.buffer(minMessage)
 	defer d.buffers.Put(buf)
 	w := writer{p: *buf}
@@ -287,6 +271,7 @@ func (d *Device) execute(r *requests.Request, m *message, known, bad bool, room 
 	}
 	w.finish(kind, m.tag)
 	*buf = w.p
+	d.answer(f)
 	if e := r.Chain.Write(0, w.p); e != nil {
 		r.Queue.Broken(e)
 	}
@@ -328,17 +313,11 @@ func (d *Device) dispatch(r *requests.Request, m *message, w *writer, room int) 
 func (d *Device) version(m *message, w *writer) {
 	d.running.Lock()
 	defer d.running.Unlock()
-	if m.tag != noTag {
-		d.violate(m, "version(5)", "the tag is %d, not NOTAG", m.tag)
-	}
 	d.session.clear()
 	s := &d.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.name != dialect || m.count < minMessage {
-		if m.count < minMessage {
-			d.violate(m, "version(5)", "msize is %d: at least %d are needed", m.count, minMessage)
-		}
 		s.msize = 0
 		w.u32(min(m.count, maxMessage))
 		w.str("unknown")
@@ -364,6 +343,7 @@ func (d *Device) flush(m *message, r *requests.Request) {
 		w.reset()
 		w.u32(uint32(eINTR))
 		w.finish(rLerror, old.m.tag)
+		d.answer(old)
 		if err := old.req.Chain.Write(0, w.p); err != nil {
 			r.Queue.Broken(err)
 		}

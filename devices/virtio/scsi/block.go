@@ -202,9 +202,10 @@ func unmap(t *task) result {
 		return *r
 	}
 	n := int(be.Uint16(p[2:]))
-	if n%16 != 0 || n > len(p)-8 || int(be.Uint16(p)) < n+6 {
+	if n > len(p)-8 || int(be.Uint16(p)) < n+6 {
 		return check(senseParameter)
 	}
+	n -= n % 16 // a descriptor that is not complete does not count
 	if n/16 > maxUnmapRanges {
 		return check(senseParameter)
 	}

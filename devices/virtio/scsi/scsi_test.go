@@ -433,6 +433,12 @@ func TestProvisioning(t *testing.T) {
 	r.good(cdb10(opUnmap, 0, 0, 0), nil, 0)
 	le.PutUint16(l[2:], 0xffff)
 	r.bad("5/26/00", cdb10(opUnmap, 0, 0, uint16(len(l))), l, 0)
+	l = unmapList(20, 1, 5000, 1)
+	be.PutUint16(l[2:], 16+12) // the last descriptor is not complete, and ignored
+	r.good(cdb10(opUnmap, 0, 0, uint16(len(l))), l, 0)
+	if d.freed.Load() != 7*512 || d.data[20*512] != 0 {
+		t.Errorf("%d bytes discarded, and the byte there is %d", d.freed.Load(), d.data[20*512])
+	}
 
 	zero, pattern := make([]byte, 512), bytes.Repeat([]byte{7}, 512)
 	r.good(cdb16(opWriteSame16, bitUnmap, 20, 4), zero, 0)

@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"errors"
 	"fmt"
 
 	"dfemu/devices"
@@ -58,45 +59,67 @@ func parseLUN(b []byte) (address, bool) {
 	return address{b[1], b[3]}, true
 }
 
-// serve handles a chain of a request queue.
-func (d *Device) serve(r *requests.Request) {
-	c, q := r.Chain, r.Queue
+var errTooSmall = errors.New("the chain is too small for a request and its answer")
+
+// understand makes a task of a chain of a request queue. The header is what comes before the CDB; exists tells whether there is
+// such a target.
+func (d *Device) understand(q int, c *virtio.Chain) (t *task, header []byte, exists bool, err error) {
 	d.mu.Lock()
 	cdbSize, senseRoom := d.cdbSize, d.sense
 	d.mu.Unlock()
 	out, in := virtio.Total(c.Out), virtio.Total(c.In)
 	head, answer := uint64(requestHeader+cdbSize), uint64(answerHeader+senseRoom)
 	if out < head || in < answer {
-		d.Violation(q.Index(), "5.6.6.1", "a request of %d bytes with room for %d: at least %d and %d are needed", out, in, head, answer)
-		r.Complete(0, result{response: respFailure}.status())
-		return
+		d.Violation(q, "5.6.6.1", "a request of %d bytes with room for %d: at least %d and %d are needed", out, in, head, answer)
+		return nil, nil, false, errTooSmall
 	}
 	b := make([]byte, head)
 	if err := c.Read(0, b); err != nil {
-		q.Broken(err)
-		r.Complete(0, result{response: respFailure}.status())
-		return
+		return nil, nil, false, err
 	}
-	t := &task{d: d, req: r, id: le.Uint64(b[8:]), out: head, outSize: out - head, in: answer, inSize: in - answer, sense: senseRoom}
+	t = &task{d: d, id: le.Uint64(b[8:]), out: head, outSize: out - head, in: answer, inSize: in - answer, sense: senseRoom}
 	t.cmd = parse(d.table, b[requestHeader:])
 	at, ok := parseLUN(b)
 	t.at = at
-	exists := false
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if ok {
 		t.unit = d.units[at]
 		for a := range d.units {
 			exists = exists || a.target == at.target
 		}
 	}
-	double := false
+	return t, b[:requestHeader], exists, nil
+}
+
+// underWay tells whether a task has the identifier. The caller holds mu.
+func (d *Device) underWay(id uint64) bool {
 	for o := range d.tasks {
-		double = double || o.id == t.id
+		if o.id == id {
+			return true
+		}
 	}
+	return false
+}
+
+// serve handles a chain of a request queue.
+func (d *Device) serve(r *requests.Request) {
+	c, q := r.Chain, r.Queue
+	t, header, exists, err := d.understand(q.Index(), c)
+	if err != nil {
+		if !errors.Is(err, errTooSmall) {
+			q.Broken(err)
+		}
+		r.Complete(0, result{response: respFailure}.status())
+		return
+	}
+	t.req = r
+	d.mu.Lock()
+	double := d.underWay(t.id)
 	d.tasks[t] = struct{}{}
 	d.mu.Unlock()
-	if double {
-		d.Violation(q.Index(), "5.6.6.1", "id %#x is that of a request under way", t.id)
+	if d.Function().Probe().Wants(devices.ClassStrict) {
+		t.judge(q.Index(), c, header, double)
 	}
 	r.OnAbort, r.KeepHung = func() { d.end(t) }, true
 	r.Run(t.command, func() {
@@ -108,7 +131,6 @@ func (d *Device) serve(r *requests.Request) {
 		case !exists:
 			res = failed(respBadTarget)
 		case t.outSize != 0 && t.inSize != 0:
-			d.Violation(q.Index(), "5.6.6.1.1", "%d bytes of data and room for %d, which is possible only with VIRTIO_SCSI_F_INOUT", t.outSize, t.inSize)
 			res = failed(respFailure)
 		default:
 			res = t.execute()
@@ -339,12 +361,7 @@ func (d *Device) control(r *requests.Request) {
 		return
 	}
 	kind := le.Uint32(b[:])
-	need, room := uint64(asyncSize), uint64(5)
-	if kind == ctrlTMF {
-		need, room = tmfSize, 1
-	}
-	if out < need || in < room || kind > ctrlSubscribe {
-		d.Violation(queueControl, "5.6.6.2", "a control request of type %d with %d bytes and room for %d: at least %d and %d are needed", kind, out, in, need, room)
+	if !d.checkControl(b[:], out, in) {
 		r.Complete(0, result{response: respFailure}.status())
 		return
 	}
