@@ -29,6 +29,10 @@ type Register struct {
 	Stride uint64
 	// Fields names the bits, for traces and strict checks.
 	Fields []Field
+	// Reserved are the bits that a driver must write as 0, for strict checks.
+	Reserved uint64
+	// Doorbell tells that a write tells the device of commands: in the queue with the register's index.
+	Doorbell bool
 	// Whole registers are served only at their full width and alignment;
 	// others also in aligned parts, and several neighbours at once.
 	Whole bool

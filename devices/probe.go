@@ -104,6 +104,8 @@ type Command struct {
 	Blocks uint64
 	Bytes  uint64 // the length of the data
 	Write  bool   // data goes from the guest to the device
+	// Unasked: no doorbell has told of it, as of a frame that arrives.
+	Unasked bool
 	// Fields returns the decoded fields for traces; it may be nil.
 	Fields func() []FieldValue
 }

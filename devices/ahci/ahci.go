@@ -132,8 +132,9 @@ func (d *Device) describe() {
 	if portBase+uint64(d.o.Ports)*portStride > size {
 		size = 0x2000
 	}
-	d.fn.AddBAR(5, pci.BAR{Kind: pci.BARMem32, Size: size, Region: devices.WatchRegion(d.probe, d.bank, registers{d, size})})
-	d.fn.AddBAR(4, pci.BAR{Kind: pci.BARIO, Size: 32, Region: indexData{d, size}})
+	abar := devices.WatchRegion(d.probe, d.bank, registers{d, size})
+	d.fn.AddBAR(5, pci.BAR{Kind: pci.BARMem32, Size: size, Region: abar})
+	d.fn.AddBAR(4, pci.BAR{Kind: pci.BARIO, Size: 32, Region: indexData{d, size, abar}})
 	if d.o.MSIVectors > 0 {
 		d.msi = d.fn.AddMSI(d.o.MSIVectors, !d.o.No64, false)
 	}

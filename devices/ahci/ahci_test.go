@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"testing"
 
+	"dfemu/devices"
 	"dfemu/devices/ahci"
 	"dfemu/devices/ahci/ata"
+	"dfemu/devices/devtest"
 )
 
 func TestIdentityAndRegisters(t *testing.T) {
@@ -38,10 +40,12 @@ func TestIdentityAndRegisters(t *testing.T) {
 	if v := h.mmio.Read(abar+pr(0, pCLB), 8); v != 0x1_2345_6400 {
 		t.Errorf("PxCLB and PxCLBU are %#x", v)
 	}
-	// The index-data pair.
+	// The index-data pair, whose accesses are seen like others.
+	rec := &devtest.Recorder{}
+	h.dev.Function().Probe().Watch(devices.ClassRegister, rec, nil)
 	h.ports.Write(idp+16, 4, pr(0, pCLB))
-	if v := h.ports.Read(idp+20, 4); v != 0x23456400 {
-		t.Errorf("PxCLB through the index-data pair is %#x", v)
+	if v := h.ports.Read(idp+20, 4); v != 0x23456400 || !rec.Has("register PxCLB[0] write=false value=0x23456400") {
+		t.Errorf("PxCLB through the index-data pair is %#x; seen is %s", v, rec.Log())
 	}
 }
 

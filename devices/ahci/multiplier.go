@@ -93,6 +93,16 @@ func (m *Multiplier) Attach(i int, v ata.Drive) error {
 	return nil
 }
 
+// Drive returns what is attached to device port i, or nil.
+func (m *Multiplier) Drive(i int) ata.Drive {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	if i < 0 || i >= len(m.ports) {
+		return nil
+	}
+	return m.ports[i].drive
+}
+
 // Detach disconnects the drive at device port i and returns it, when it has ended
 // what it did.
 func (m *Multiplier) Detach(i int) (ata.Drive, error) {

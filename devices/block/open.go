@@ -49,7 +49,7 @@ func (o *Options) below() bool { return o.ReadOnly || o.Snapshot || o.At != "" }
 func (o *Options) openStore() (devices.Block, error) {
 	switch {
 	case o.isMemory():
-		n, err := parseSize(strings.TrimPrefix(o.File, "mem:"))
+		n, err := ParseSize(strings.TrimPrefix(o.File, "mem:"))
 		if err != nil {
 			return nil, fmt.Errorf("%s: the size %w", o.File, err)
 		}

@@ -183,9 +183,9 @@ func (o *Options) set(key, value string, given bool) (err error) {
 	case "at":
 		o.At = value
 	case "iops":
-		o.IOPS, err = parseSize(value)
+		o.IOPS, err = ParseSize(value)
 	case "bps":
-		o.BPS, err = parseSize(value)
+		o.BPS, err = ParseSize(value)
 	case "burst":
 		o.Burst, err = parseDuration(value)
 	case "latency":
@@ -285,8 +285,8 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseSize reads a number of bytes, which is not 0.
-func parseSize(s string) (int64, error) {
+// ParseSize reads a number of bytes, which is not 0: with the suffix K, M, G or T in units of 1024 and so on.
+func ParseSize(s string) (int64, error) {
 	unit := int64(1)
 	if n := len(s); n > 0 {
 		if i := strings.IndexByte("KMGT", s[n-1]&^0x20); i >= 0 {

@@ -66,6 +66,11 @@ func ro(r devices.Register) devices.Register { r.Rights = devices.RO; return r }
 
 func wo(r devices.Register) devices.Register { r.Rights = devices.WO; return r }
 
+func doorbell(r devices.Register) devices.Register {
+	r.Doorbell = true
+	return r
+}
+
 func array(off uint64, count int, stride uint64, name string, f ...devices.Field) devices.Register {
 	r := reg(off, name, f...)
 	r.Count, r.Stride = count, stride
@@ -117,7 +122,7 @@ func table() []devices.Register {
 		regTDBAH:      array(0x3804, 2, 0x100, "TDBAH"),
 		regTDLEN:      array(0x3808, 2, 0x100, "TDLEN"),
 		regTDH:        array(0x3810, 2, 0x100, "TDH"),
-		regTDT:        array(0x3818, 2, 0x100, "TDT"),
+		regTDT:        doorbell(array(0x3818, 2, 0x100, "TDT")),
 		regTXDCTL:     array(0x3828, 2, 0x100, "TXDCTL", bits("PTHRESH", 0, 5), bits("HTHRESH", 8, 13), bits("WTHRESH", 16, 21), bit("GRAN", 24), bits("LWTHRESH", 25, 31)),
 		regRXCSUM:     reg(0x5000, "RXCSUM", bits("PCSS", 0, 7), bit("IPOFL", 8), bit("TUOFL", 9), bit("CRCOFL", 11), bit("IPPCSE", 12), bit("PCSD", 13)),
 		regRFCTL:      reg(0x5008, "RFCTL", bit("IPv6_DIS", 10), bit("ACKDIS", 12), bit("ACKD_DIS", 13), bit("EXSTEN", 15)),

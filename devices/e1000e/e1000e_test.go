@@ -474,6 +474,18 @@ func TestSegmentation(t *testing.T) {
 		if len(c.watch.violations) != 1 {
 			t.Errorf("context %#x: %q", x.w0, c.watch.violations)
 		}
+		// Who is to be halted at the write of the tail hears of it before that ends, while nothing is sent.
+		c.dev.Function().Probe().Watch(devices.ClassStrict|devices.ClassPrompt, c.watch, nil)
+		c.dev.Pause()
+		c.watch.violations = nil
+		c.desc(0, c.put8(p), uint32(len(p))|1<<20|(cmdDEXT|cmdTSE|cmdEOP)<<24, 0)
+		c.put(0x3818, c.tail[0])
+		if len(c.watch.violations) != 1 {
+			t.Errorf("context %#x: %q at the tail's write", x.w0, c.watch.violations)
+		}
+		c.dev.Resume()
+		c.kick(0)
+		c.observe(nil)
 	}
 	c.w.take(t, 0)
 }

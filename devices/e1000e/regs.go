@@ -115,6 +115,9 @@ func (d *Device) WriteRegister(r devices.Reg, v, _ uint64) {
 	d.mu.Lock()
 	kick, room := d.writeRegister(r, uint32(v))
 	d.mu.Unlock()
+	if r.ID == regTDT && d.fn.Probe().Wants(devices.ClassPrompt) {
+		d.foresee(r.Index)
+	}
 	if kick {
 		d.tx.Kick()
 	}

@@ -80,7 +80,7 @@ var bank = devices.NewBank("NVMe", []devices.Register{
 	regNSSD:    {Offset: 0x64, Size: 4, Name: "NSSD", Rights: devices.RO},
 	regCRTO: {Offset: 0x68, Size: 4, Name: "CRTO", Rights: devices.RO, Fields: fields{
 		{Name: "CRWMT", Lo: 0, Hi: 15}, {Name: "CRIMT", Lo: 16, Hi: 31}}},
-	regSQTDBL: {Offset: doorbells, Size: 4, Name: "SQTDBL", Rights: devices.WO, Count: maxQueues, Stride: 8, Whole: true,
+	regSQTDBL: {Offset: doorbells, Size: 4, Name: "SQTDBL", Rights: devices.WO, Count: maxQueues, Stride: 8, Whole: true, Doorbell: true,
 		Fields: fields{{Name: "SQT", Lo: 0, Hi: 15}}},
 	regCQHDBL: {Offset: doorbells + 4, Size: 4, Name: "CQHDBL", Rights: devices.WO, Count: maxQueues, Stride: 8, Whole: true,
 		Fields: fields{{Name: "CQH", Lo: 0, Hi: 15}}},

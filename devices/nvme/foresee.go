@@ -2,7 +2,7 @@ package nvme
 
 // foresee looks at the commands between two tails for breaches of the specification that show without executing them. It is
 // called by the processor that rang the doorbell, when a breach is to halt it there; whoever takes the commands looks at them
-// again. With shadow doorbells there may be no access, and so nothing to foresee.
+// again.
 func (q *subQueue) foresee(from, to uint32) {
 	d := q.d
 	if !d.fn.BusMaster() {

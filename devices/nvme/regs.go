@@ -218,8 +218,9 @@ func (d *Device) ringTail(q *subQueue, v uint32) {
 	}
 	if d.probe.Wants(devices.ClassStrict) {
 		d.checkOverrun(q, head, old, v)
-		if d.probe.Wants(devices.ClassPrompt) {
+		if d.prompt() {
 			q.foresee(old, v)
+			q.foreseeShadow(v)
 		}
 	}
 	q.kick()

@@ -1,5 +1,7 @@
 package nvme
 
+import "dfemu/devices"
+
 // Shadow doorbells (base specification, sections 5.8 and B.5): the driver stores
 // tails and heads in a page of memory and writes the doorbell only when it passes
 // the event index that the controller has left in a second page. The admin queues
@@ -28,10 +30,35 @@ func (q *subQueue) loadShadow() {
 // shadowTail is the tail in memory, which need not make sense, if the queue has a shadow doorbell.
 func (q *subQueue) shadowTail() (v uint32, ok bool) {
 	s := q.d.shadow.Load()
-	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() || q.d.prompt() {
 		return 0, false
 	}
 	return load32(s.doorbells, int(q.id)*8), true
+}
+
+// prompt tells whether somebody wants to know of breaches before a doorbell's access ends. Then the driver is asked to write the
+// doorbell for each command, and the shadow tail alone tells of none.
+func (d *Device) prompt() bool { return d.probe.Wants(devices.ClassPrompt) }
+
+// foreseeShadow follows a doorbell that set the tail to v while somebody wants to know of breaches promptly: it asks for the
+// doorbell of the next command. Another processor may have missed that it is wanted.
+func (q *subQueue) foreseeShadow(v uint32) {
+	s := q.d.shadow.Load()
+	if s == nil || q.id == admin || !q.d.fn.BusMaster() {
+		return
+	}
+	at := int(q.id) * 8
+	for range q.size {
+		store32(s.events, at, v)
+		q.d.mem.Written(s.eventAddr+uint64(at), 4)
+		next := load32(s.doorbells, at)
+		if next == v || next >= q.size {
+			return
+		}
+		q.tail.Store(next)
+		q.foresee(v, next)
+		v = next
+	}
 }
 
 // armShadow asks the driver to write the doorbell for the next command. Whether
@@ -42,12 +69,17 @@ func (q *subQueue) armShadow() {
 		return
 	}
 	at := int(q.id) * 8
-	tail := q.tail.Load()
+	tail, prompt := q.tail.Load(), q.d.prompt()
 	if load32(s.events, at) != tail {
 		store32(s.events, at, tail)
 		q.d.mem.Written(s.eventAddr+uint64(at), 4)
+	} else if prompt {
+		return // the driver has known that the doorbell is wanted
 	}
 	if v := load32(s.doorbells, at); v != tail && v < q.size {
+		if prompt && q.tail.CompareAndSwap(tail, v) {
+			q.foresee(tail, v)
+		}
 		q.state.Store(again)
 	}
 }

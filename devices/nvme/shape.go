@@ -58,19 +58,44 @@ func (s *shape) parse(e *entry, n uint64, write bool) status {
 		return success
 	}
 	prp1, prp2 := e.prp1, e.prp2
+	honest := !s.flop // the addresses are the driver's
 	if s.flop && !s.usesTable(e, n) {
 		// There is no table in memory: the entry itself is the table.
 		s.flop = false
 		prp1 ^= 1 << (s.flip % 40)
 	}
+	st := invalidField
 	switch e.psdt {
 	case 0:
-		return s.prps(prp1, prp2, n)
+		st = s.prps(prp1, prp2, n)
 	case 1, 2:
-		return s.sgl(prp1, prp2, n, write)
+		st = s.sgl(prp1, prp2, n, write)
+	default:
+		s.d.strictf(s.queue, "NVMe base 2.0, figure 87", "PSDT of 11b is reserved")
 	}
-	s.d.strictf(s.queue, "NVMe base 2.0, figure 87", "PSDT of 11b is reserved")
-	return invalidField
+	if st == success && honest && s.d.probe.Wants(devices.ClassStrict) {
+		s.checkMemory(e)
+	}
+	return st
+}
+
+// checkMemory reports data that is to be where no memory is.
+func (s *shape) checkMemory(e *entry) {
+	clause := "NVMe base 2.0, 4.1.1"
+	if e.psdt != 0 {
+		clause = "NVMe base 2.0, 4.1.2"
+	}
+	there := func(at uint64) bool {
+		_, err := s.d.mem.View(at, 1)
+		return err == nil
+	}
+	for i := range s.segs {
+		p := &s.segs[i]
+		if !p.bucket && p.len > 0 && !(there(p.addr) && there(p.addr+p.len-1)) {
+			s.d.strictf(s.queue, clause, "the data pointer leads to %d bytes at %#x, which are not memory", p.len, p.addr)
+			return
+		}
+	}
 }
 
 // usesTable tells whether the data pointer of e leads to a list or a segment.

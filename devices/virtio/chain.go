@@ -27,6 +27,11 @@ type Chain struct {
 	descs int    // descriptors it consists of, those of a table included
 }
 
+// clear makes the chain an empty one.
+func (c *Chain) clear() {
+	c.Out, c.In, c.len, c.quiet, c.descs = c.Out[:0], c.In[:0], 0, false, 0
+}
+
 // maxSegments bounds the length of one chain, so that a hostile one costs
 // little. Drivers stay below the queue size or, with indirect tables, near the
 // limits their device states.

@@ -212,7 +212,7 @@ func (d *Device) writeQueue(q *Queue, reg int, merge func(uint64) uint64) {
 func (d *Device) enableQueue(q *Queue) {
 	q.cfg.enabled = true
 	if err := q.enable(q.cfg, d.accepted); err != nil {
-		d.breach(q.index, err)
+		d.Breach(q.index, err)
 		d.needsReset(fmt.Errorf("enable queue %d: %w", q.index, err))
 		return
 	}

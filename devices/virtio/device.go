@@ -191,8 +191,11 @@ func (d *Device) Close() error {
 	return nil
 }
 
-// kick looks at a queue, off the caller's goroutine.
+// kick looks at a queue, off the caller's goroutine: only for breaches of the specification at once, if somebody wants that.
 func (d *Device) kick(i int) {
+	if i < len(d.queues) && d.queues[i].prompt() {
+		d.queues[i].foresee()
+	}
 	if p := d.pumps[i]; p != nil {
 		p.kick()
 	} else if d.model != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"dfemu/devices/devtest"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/virtiotest"
 )
@@ -26,10 +27,16 @@ func FuzzRings(f *testing.F) {
 	f.Add(append(desc(0x1000, 8, 7, 1|1<<7), desc(0x2000, 8, 7, 2|1<<7)...), []byte{0, 0, 0, 0}, uint64(all))
 	f.Add(desc(virtiotestDesc, 0xfffffff0, 7, 4|1<<7), []byte{5, 0, 2, 0}, uint64(all))
 	f.Add([]byte{}, []byte{0, 0, 0xff, 0xff, 9, 9}, uint64(0))
+	// The same with breaches told at the notification.
+	f.Add(append(desc(0x1000, 8, 1, 1), desc(0x2000, 8, 1, 0)...), []byte{0, 0, 1, 0, 0, 0}, uint64(virtiotest.EventIdx|promptly))
+	f.Add(append(desc(0x1000, 8, 7, 1|1<<7), desc(0x2000, 8, 7, 2|1<<7)...), []byte{0, 0, 0, 0}, uint64(all|promptly))
 	f.Fuzz(func(t *testing.T, table, driver []byte, features uint64) {
-		features &= all
 		e := newEcho(2, true)
 		defer e.Close()
+		if features&promptly != 0 {
+			e.Function().Probe().Watch(prompt, &devtest.Recorder{}, nil)
+		}
+		features &= all
 		d := virtiotest.New(t, e.Function(), true)
 		d.Start(features)
 		q := d.Queue(0, 16)
@@ -50,6 +57,9 @@ func FuzzRings(f *testing.F) {
 		}
 	})
 }
+
+// promptly stands for an observer of breaches where a feature of the driver would.
+const promptly = 1 << 0
 
 // virtiotestDesc is where the first queue's descriptors are.
 const virtiotestDesc = 1 << 20

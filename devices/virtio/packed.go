@@ -12,6 +12,7 @@ type packedRing struct {
 	driver   shared // event suppression, written by the driver
 	device   shared // event suppression, written here
 	next     lap    // next descriptor to be taken
+	seen     lap    // while prompt: where what notifications told of ends
 	done     lap    // next descriptor to be given back
 	total    int64  // descriptors given back since the start
 	told     int64  // total when the driver was last told
@@ -34,6 +35,21 @@ func (p lap) plus(n, num uint16) lap {
 	return lap{p.i + n, p.wrap}
 }
 
+// nowhere is a position that no ring has.
+var nowhere = lap{i: 1<<16 - 1}
+
+// minusLap is how many descriptors the position is behind q, in a ring of num; more than that if it is not.
+func (p lap) minusLap(q lap, num uint16) int {
+	n := int(p.i) - int(q.i)
+	if p.wrap != q.wrap {
+		n += int(num)
+	}
+	if n < 0 {
+		return int(num) + 1
+	}
+	return n
+}
+
 // word is the position as it is written in event suppression structures.
 func (p lap) word() uint16 {
 	if p.wrap {
@@ -50,7 +66,7 @@ const (
 )
 
 func newPackedRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool) (*packedRing, error) {
-	r := &packedRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx, next: lap{0, true}, done: lap{0, true}}
+	r := &packedRing{q: q, num: uint16(num), event: -1, eventIdx: eventIdx, next: lap{0, true}, seen: lap{0, true}, done: lap{0, true}}
 	if desc%16 != 0 || driver%4 != 0 || device%4 != 0 {
 		return nil, Rule("2.8.11", "areas at %#x, %#x, %#x: must be aligned to 16, 4 and 4", desc, driver, device)
 	}
@@ -68,41 +84,77 @@ func newPackedRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool
 }
 
 func (r *packedRing) more() bool {
-	flags := uint16(r.desc.load32(int(r.next.i)*descSize+12) >> 16)
-	return flags&descAvail != 0 == r.next.wrap && flags&descUsed != 0 != r.next.wrap
+	return r.available(r.next) && (r.next != r.seen || !r.q.prompt())
+}
+
+// available tells whether the descriptor at a position is the driver's gift.
+func (r *packedRing) available(at lap) bool {
+	flags := uint16(r.desc.load32(int(at.i)*descSize+12) >> 16)
+	return flags&descAvail != 0 == at.wrap && flags&descUsed != 0 != at.wrap
 }
 
 func (r *packedRing) pop(c *Chain) (bool, error) {
 	if !r.more() {
 		return false, nil
 	}
-	at := r.next
+	after, err := r.load(c, r.next)
+	if err != nil {
+		return false, err
+	}
+	r.check(c, &r.busy)
+	r.next = after
+	return true, nil
+}
+
+// load reads the chain at a position, and returns the one after it.
+func (r *packedRing) load(c *Chain, at lap) (lap, error) {
 	for n := uint16(1); ; n++ {
 		d := packedDescriptor(r.desc.b[int(at.i)*descSize:])
 		at = at.plus(1, r.num)
 		c.id, c.count = d.other, n
 		if d.flags&descIndirect != 0 {
 			if n != 1 || d.flags&descNext != 0 {
-				return false, Rule("2.8.19", "indirect descriptor that is not alone")
+				return at, Rule("2.8.19", "indirect descriptor that is not alone")
 			}
-			if err := r.readTable(c, d); err != nil {
-				return false, err
-			}
-			break
+			return at, r.readTable(c, d)
 		}
 		if err := c.add(d); err != nil {
-			return false, err
+			return at, err
 		}
 		if d.flags&descNext == 0 {
-			break
+			return at, nil
 		}
 		if n == r.num {
-			return false, Rule("2.8.17", "chain longer than the ring of %d", r.num)
+			return at, Rule("2.8.17", "chain longer than the ring of %d", r.num)
 		}
 	}
-	r.check(c)
-	r.next = at
-	return true, nil
+}
+
+func (r *packedRing) foresee(c *Chain, look func(c *Chain)) (bool, error) {
+	r.checkEvent(r.driver.load32(0))
+	known := r.seen.minusLap(r.next, r.num)
+	if known > int(r.num) {
+		known = 0 // it is of a time before somebody wanted to know
+	}
+	at, busy := r.next, r.busy.clone()
+	for n := 0; n < int(r.num) && r.available(at); n += int(c.count) {
+		c.clear()
+		after, err := r.load(c, at)
+		if err != nil {
+			r.seen = nowhere // whoever takes chains gets here
+			return true, err
+		}
+		if n < known {
+			busy.set(c.id)
+		} else {
+			r.check(c, &busy)
+			look(c)
+		}
+		at = after
+	}
+	r.seen = at
+	r.setNotify(true)
+	return !r.available(at), nil
 }
 
 // readTable takes all descriptors of an indirect table, in order; of their
@@ -163,9 +215,13 @@ func (r *packedRing) wantsInterrupt() bool {
 }
 
 func (r *packedRing) setNotify(on bool) {
+	next := r.next
+	if r.q.prompt() && r.seen.i < r.num {
+		on, next = true, r.seen // each chain is to be told of
+	}
 	w := uint32(eventDisable) << 16
 	if on && r.eventIdx {
-		w = eventDesc<<16 | uint32(r.next.word())
+		w = eventDesc<<16 | uint32(next.word())
 	} else if on {
 		w = eventEnable << 16
 	}
@@ -184,5 +240,5 @@ func (r *packedRing) restore(s [2]uint16) {
 	// it.
 	unpack := func(w uint16) lap { return lap{min(w&0x7fff, r.num-1), w>>15 != 0} }
 	r.next, r.done = unpack(s[0]), unpack(s[1])
-	r.total, r.told = 0, 0
+	r.seen, r.total, r.told = r.next, 0, 0
 }

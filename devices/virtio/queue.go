@@ -16,6 +16,9 @@ type ring interface {
 	pop(c *Chain) (bool, error)
 	// more tells whether the driver has made another chain available.
 	more() bool
+	// foresee reports breaches in the chains that were made available and not taken yet, calls look with each in c, and lets
+	// them be taken. It reports whether there are none beyond them.
+	foresee(c *Chain, look func(c *Chain)) (all bool, err error)
 	// push gives chains back.
 	push(l []*Chain)
 	// wantsInterrupt tells whether the driver is to be told of the chains
@@ -186,7 +189,7 @@ func (q *Queue) chain() *Chain {
 	}
 	c := q.free[n-1]
 	q.free = q.free[:n-1]
-	c.Out, c.In, c.len, c.quiet, c.descs = c.Out[:0], c.In[:0], 0, false, 0
+	c.clear()
 	return c
 }
 
@@ -200,7 +203,7 @@ func (q *Queue) Broken(err error) {
 
 func (q *Queue) broken(err error) {
 	if q.live {
-		q.dev.breach(q.index, err)
+		q.dev.Breach(q.index, err)
 	}
 	q.live = false
 	q.dev.needsReset(fmt.Errorf("queue %d: %w", q.index, err))

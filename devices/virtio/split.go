@@ -14,6 +14,7 @@ type splitRing struct {
 	used  shared // device area
 
 	next     uint16 // next index in the available ring
+	seen     uint16 // while prompt: where what notifications told of ends
 	done     uint16 // index to be published in the used ring
 	told     uint16 // done when the driver was last told
 	quiet    bool   // the driver need not notify (without event index)
@@ -50,24 +51,67 @@ func newSplitRing(q *Queue, num int, desc, driver, device uint64, eventIdx bool)
 
 func (r *splitRing) availIdx() uint16 { return r.avail.load16(r.skip + 2) }
 
-func (r *splitRing) more() bool { return r.availIdx() != r.next }
+// held tells that what comes next is not to be taken before a notification.
+func (r *splitRing) held() bool { return r.next == r.seen && r.q.prompt() }
+
+func (r *splitRing) more() bool { return r.availIdx() != r.next && !r.held() }
 
 func (r *splitRing) pop(c *Chain) (bool, error) {
-	n := r.availIdx() - r.next
-	if n == 0 {
-		return false, nil
-	}
-	if n > r.num {
-		return false, Rule("2.7.6.1", "available index is %d ahead in a ring of %d: it went back, or too far", n, r.num)
-	}
-	head := r.avail.load16(r.skip + 4 + 2*int(r.next&(r.num-1)))
-	c.id, c.count = head, 1
-	if err := r.walk(c, head); err != nil {
+	n, err := r.ahead()
+	if n == 0 || err != nil || r.held() {
 		return false, err
 	}
-	r.check(c)
+	if err := r.load(c, r.next); err != nil {
+		return false, err
+	}
+	r.check(c, &r.busy)
 	r.next++
 	return true, nil
+}
+
+// ahead is how many chains are available.
+func (r *splitRing) ahead() (uint16, error) {
+	n := r.availIdx() - r.next
+	if n > r.num {
+		return n, Rule("2.7.6.1", "available index is %d ahead in a ring of %d: it went back, or too far", n, r.num)
+	}
+	return n, nil
+}
+
+// head is the first descriptor of the chain at an index of the available ring.
+func (r *splitRing) head(i uint16) uint16 { return r.avail.load16(r.skip + 4 + 2*int(i&(r.num-1))) }
+
+// load reads the chain at an index of the available ring.
+func (r *splitRing) load(c *Chain, i uint16) error {
+	c.id, c.count = r.head(i), 1
+	return r.walk(c, c.id)
+}
+
+func (r *splitRing) foresee(c *Chain, look func(c *Chain)) (bool, error) {
+	n, err := r.ahead()
+	known := r.seen - r.next
+	if known > n {
+		known = 0 // it is of a time before somebody wanted to know
+	}
+	r.seen = r.next + n
+	if err != nil {
+		return true, err
+	}
+	busy := r.busy.clone()
+	for i := range n {
+		if i < known {
+			busy.set(r.head(r.next + i))
+			continue
+		}
+		c.clear()
+		if err := r.load(c, r.next+i); err != nil {
+			return true, err
+		}
+		r.check(c, &busy)
+		look(c)
+	}
+	r.setNotify(true)
+	return r.availIdx() == r.seen, nil
 }
 
 // walk follows the chain from descriptor i of the table on.
@@ -154,6 +198,10 @@ func (r *splitRing) wantsInterrupt() bool {
 }
 
 func (r *splitRing) setNotify(on bool) {
+	next := r.next
+	if r.q.prompt() {
+		on, next = true, r.seen // each chain is to be told of
+	}
 	if !r.eventIdx {
 		if r.quiet == on {
 			r.quiet = !on
@@ -163,10 +211,10 @@ func (r *splitRing) setNotify(on bool) {
 		return
 	}
 	// Without a new event index the driver stays quiet by itself.
-	if on && r.event != int(r.next) {
-		r.event = int(r.next)
+	if on && r.event != int(next) {
+		r.event = int(next)
 		at := 4 + 8*int(r.num)
-		r.used.store16(at, r.next)
+		r.used.store16(at, next)
 		r.q.mem.Written(r.used.addr+uint64(at), 2)
 	}
 }
@@ -174,6 +222,6 @@ func (r *splitRing) setNotify(on bool) {
 func (r *splitRing) save() [2]uint16 { return [2]uint16{r.next, r.done} }
 
 func (r *splitRing) restore(s [2]uint16) {
-	r.next, r.done, r.told = s[0], s[1], s[1]
+	r.next, r.done, r.told, r.seen = s[0], s[1], s[1], s[0]
 	r.quiet = true // unknown: have it stored when notifications are wanted
 }

@@ -43,8 +43,8 @@ func (q *Queue) rule(split, packed, format string, a ...any) error {
 	return Rule(split, format, a...)
 }
 
-// breach reports the reason for which a queue broke.
-func (d *Device) breach(queue int, err error) {
+// Breach reports the reason for which a queue breaks, or will when the chain is taken.
+func (d *Device) Breach(queue int, err error) {
 	var r *RuleError
 	if errors.As(err, &r) {
 		d.Violation(queue, r.Section, "%s", r.Text)
@@ -273,6 +273,8 @@ func (f *inFlight) clear(id uint16) {
 	}
 }
 
+func (f *inFlight) clone() inFlight { return inFlight{slices.Clone(f.ids)} }
+
 // checkChain looks at a chain that was taken. The sections are those that say that a chain must not
 // be in use already and how many descriptors it may have.
 func (q *Queue) checkChain(c *Chain, num uint16, busy *inFlight, section, length string) {
@@ -282,10 +284,31 @@ func (q *Queue) checkChain(c *Chain, num uint16, busy *inFlight, section, length
 	if busy.set(c.id) {
 		q.dev.Violation(q.index, section, "chain %d is made available while the device has it", c.id)
 	}
+	for _, l := range [][]Segment{c.Out, c.In} {
+		for _, s := range l {
+			q.checkMemory(c, s)
+		}
+	}
 }
 
-// check looks at the ring and the chain just taken from it.
-func (r *splitRing) check(c *Chain) {
+// checkMemory looks at whether a buffer is memory.
+func (q *Queue) checkMemory(c *Chain, s Segment) {
+	there := func(at uint64) bool {
+		_, err := q.mem.View(at, 1)
+		return err == nil
+	}
+	if s.Len == 0 || there(s.Addr) && there(s.Addr+uint64(s.Len)-1) {
+		return
+	}
+	section := "2.7.5"
+	if q.features&FeatureRingPacked != 0 {
+		section = "2.8.13"
+	}
+	q.dev.Violation(q.index, section, "chain %d has a buffer of %d bytes at %#x, which are not memory", c.id, s.Len, s.Addr)
+}
+
+// check looks at the ring and a chain of it. busy are the chains that the device has.
+func (r *splitRing) check(c *Chain, busy *inFlight) {
 	if !r.q.strict() {
 		return
 	}
@@ -299,12 +322,12 @@ func (r *splitRing) check(c *Chain) {
 	if total := Total(c.Out) + Total(c.In); total > 1<<32 {
 		r.q.dev.Violation(r.q.index, "2.7.5.2", "chain %d of %d bytes: more than 2^32", c.id, total)
 	}
-	r.q.checkChain(c, r.num, &r.busy, "2.7.13", "2.7.5.3.1")
+	r.q.checkChain(c, r.num, busy, "2.7.13", "2.7.5.3.1")
 }
 
-func (r *packedRing) check(c *Chain) {
+func (r *packedRing) check(c *Chain, busy *inFlight) {
 	if r.q.strict() {
-		r.q.checkChain(c, r.num, &r.busy, "2.8.21.1", "2.8.17")
+		r.q.checkChain(c, r.num, busy, "2.8.21.1", "2.8.17")
 	}
 }
 

@@ -39,7 +39,7 @@ var isrRegisters = devices.NewBank("virtio ISR", []devices.Register{
 // notifyRegisters are the notification addresses of n queues (section 4.1.4.4).
 func notifyRegisters(n int) *devices.Bank {
 	return devices.NewBank("virtio notify", []devices.Register{
-		{Offset: 0, Size: notifyMultiplier, Name: "queue_notify", Rights: devices.WO, Count: n, Stride: notifyMultiplier},
+		{Offset: 0, Size: notifyMultiplier, Name: "queue_notify", Rights: devices.WO, Count: n, Stride: notifyMultiplier, Doorbell: true},
 	})
 }
 

@@ -56,8 +56,11 @@ func (s *Strict) report(e *Event) {
 
 // checkAccess finds what is wrong with an access by the register table alone.
 func checkAccess(x *devices.RegisterAccess) []devices.Violation {
-	if x.Err == nil || x.Bank == nil {
+	if x.Bank == nil || x.Err == nil && !x.Write {
 		return nil
+	}
+	if x.Err == nil {
+		return checkReserved(x)
 	}
 	v := devices.Violation{Clause: x.Bank.Name + ": register table", Queue: -1}
 	name := fmt.Sprintf("offset %#x", x.Off)
@@ -77,4 +80,19 @@ func checkAccess(x *devices.RegisterAccess) []devices.Violation {
 		return nil
 	}
 	return []devices.Violation{v}
+}
+
+// checkReserved finds reserved bits that a write sets.
+func checkReserved(x *devices.RegisterAccess) []devices.Violation {
+	r, base, ok := x.Bank.Find(x.Off)
+	if !ok || r.Reserved == 0 {
+		return nil
+	}
+	bits := x.Value << (8 * (x.Off - base)) & r.Reserved
+	if bits == 0 {
+		return nil
+	}
+	return []devices.Violation{{
+		Clause: x.Bank.Name + ": register table", Text: fmt.Sprintf("the reserved bits %#x of %v are written as 1", bits, r), Queue: -1,
+	}}
 }

@@ -13,12 +13,13 @@ import (
 // gadget is a device with two registers.
 type gadget struct {
 	probe devices.Probe
-	v     [2]uint64
+	v     [3]uint64
 }
 
 var gadgetBank = devices.NewBank("gadget", []devices.Register{
 	{Offset: 0, Size: 4, Name: "CTRL", Fields: []devices.Field{{Name: "EN", Lo: 0, Hi: 0}, {Name: "MODE", Lo: 4, Hi: 7}}},
 	{Offset: 4, Size: 4, Name: "STAT", Rights: devices.RO},
+	{Offset: 8, Size: 4, Name: "BELL", Count: 2, Stride: 4, Doorbell: true},
 })
 
 func (g *gadget) ReadRegister(r devices.Reg, _ uint64) uint64 { return g.v[r.ID] }
@@ -41,6 +42,7 @@ func (g *gadget) use() {
 	_ = r.Write(0, 4, 0x31)
 	_, _ = r.Read(4, 4)
 	_ = r.Write(4, 4, 1)
+	_ = r.Write(12, 4, 5)
 	c := &devices.Command{Queue: 1, Tag: 7, Name: "READ DMA", Opcode: 0xc8, LBA: 16, Blocks: 8, Bytes: 4096,
 		Fields: func() []devices.FieldValue { return []devices.FieldValue{{Name: "FUA", Value: 1}} }}
 	g.probe.Command(c)
@@ -75,11 +77,11 @@ func TestTrace(t *testing.T) {
 		lines []string // each is part of the line
 	}{
 		{"all", []string{
-			"W32 CTRL = 0x31 {EN MODE=0x3}  cpu1 0xffff probe+0x4", "R32 STAT = 0x0", "W32 STAT = 0x1",
-			"q1 tag 7 READ DMA lba 16+8 {FUA}", "data: 4096 bytes to 0x1000", "READ DMA lba 16+8 -> OK (0x0)",
+			"W32 CTRL = 0x31 {EN MODE=0x3}  cpu1 0xffff probe+0x4", "R32 STAT = 0x0", "W32 STAT = 0x1", "W32 BELL[1] = 0x5",
+			"q1 tag 7 READ DMA lba 16+8 {FUA}  cpu1 0xffff probe+0x4", "data: 4096 bytes to 0x1000", "READ DMA lba 16+8 -> OK (0x0)",
 			"MSI 2", "INTx raised", "link down", "doorbell outside the queue [SPEC 1.2]",
 		}},
-		{"cmd", []string{"q1 tag 7 READ DMA", "-> OK"}},
+		{"cmd", []string{"q1 tag 7 READ DMA lba 16+8 {FUA}  cpu1 0xffff probe+0x4", "-> OK"}},
 		{"gadget*:reg:CT*", []string{"CTRL"}},
 		{"gadget1:reg", nil},
 		{"gadget0:irq+dma,gadget0:state", []string{"data", "MSI 2", "INTx", "link"}},
@@ -129,10 +131,13 @@ func TestFormats(t *testing.T) {
 		if err := json.Unmarshal([]byte(l), &e); err != nil || e["device"] != "gadget0" || e["ns"] != 1500.0 {
 			t.Errorf("line %q: %v", l, err)
 		}
+		if e["kind"] == "cmd" && (e["cpu"] != 1.0 || e["rip"] != "0xffff") {
+			t.Errorf("line %q: the command has not the place of its doorbell", l)
+		}
 		n++
 	}
-	if n != 10 {
-		t.Errorf("%d lines of JSON, want 10", n)
+	if n != 11 {
+		t.Errorf("%d lines of JSON, want 11", n)
 	}
 	g, _, tr, out = watched(t, "all", Perfetto, nil)
 	g.use()
@@ -269,6 +274,31 @@ func TestStrict(t *testing.T) {
 	}
 	if stops != 1 || s.Count() != 4 {
 		t.Errorf("%d stops, %d violations", stops, s.Count())
+	}
+}
+
+// TestReservedBits looks at writes to parts of a register.
+func TestReservedBits(t *testing.T) {
+	bank := devices.NewBank("dev", []devices.Register{{Offset: 4, Size: 4, Name: "CTL", Reserved: 0xff00_0ff0}, {Offset: 8, Size: 4, Name: "DATA"}})
+	for _, c := range []struct {
+		off  uint64
+		size int
+		v    uint64
+		want string
+	}{
+		{4, 4, 0x00ff_f00f, ""},
+		{4, 4, 0x0100_0010, "the reserved bits 0x1000010 of CTL are written as 1"},
+		{5, 1, 0xf0, ""},
+		{5, 1, 0x0f, "the reserved bits 0xf00 of CTL"},
+		{6, 2, 0x8000, "the reserved bits 0x80000000 of CTL"},
+		{8, 4, 0xffffffff, ""},
+	} {
+		for _, write := range []bool{false, true} {
+			l := checkAccess(&devices.RegisterAccess{Bank: bank, Off: c.off, Size: c.size, Write: write, Value: c.v})
+			if want := write && c.want != ""; (len(l) == 1) != want || want && !strings.Contains(l[0].Text, c.want) {
+				t.Errorf("%+v, write %v: %+v", c, write, l)
+			}
+		}
 	}
 }
 

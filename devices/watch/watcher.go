@@ -37,6 +37,9 @@ type attachment struct {
 	w     *Watcher
 	name  string
 	probe *devices.Probe
+
+	mu   sync.Mutex
+	rung map[int]Place // by queue: where its doorbell was written last
 }
 
 // New returns a watcher.
@@ -87,6 +90,9 @@ func (a *attachment) follow() {
 	o := &a.w.o
 	if o.Trace != nil {
 		classes |= o.Trace.classes(a.name)
+		if classes&devices.ClassCommand != 0 {
+			classes |= devices.ClassRegister // for the doorbells, see ring
+		}
 	}
 	if o.Strict != nil {
 		classes |= devices.ClassStrict
@@ -118,7 +124,33 @@ func (a *attachment) Access(x devices.RegisterAccess) {
 	e := a.event(KindRegister)
 	e.Place = a.w.o.Place()
 	e.describe(&x)
+	a.ring(&x, e.Place)
 	a.w.o.Trace.emit(&e)
+}
+
+// ring notes where a doorbell is written, for the commands that it tells of.
+func (a *attachment) ring(x *devices.RegisterAccess, at Place) {
+	if !x.Write || x.Bank == nil || at.CPU < 0 {
+		return
+	}
+	if r, _, ok := x.Bank.Find(x.Off); ok && r.Doorbell {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.rung == nil {
+			a.rung = map[int]Place{}
+		}
+		a.rung[r.Index] = at
+	}
+}
+
+// rang is where the doorbell of a queue was written last.
+func (a *attachment) rang(queue int) Place {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p, ok := a.rung[queue]; ok {
+		return p
+	}
+	return Place{CPU: -1}
 }
 
 // Command implements devices.Observer.
@@ -127,6 +159,9 @@ func (a *attachment) Command(c *devices.Command) {
 		return
 	}
 	e := a.event(KindCommand)
+	if !c.Unasked {
+		e.Place = a.rang(c.Queue)
+	}
 	e.command(c)
 	a.w.o.Trace.emit(&e)
 }

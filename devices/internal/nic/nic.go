@@ -29,7 +29,7 @@ type Kind struct {
 
 // Command describes a frame of a queue; write means that it is sent.
 func (k *Kind) Command(q, tag int, f *devices.Frame, write bool) *devices.Command {
-	c := &devices.Command{Queue: q, Tag: tag, Opcode: k.Receive, Name: "RECEIVE", Bytes: uint64(f.Len()), Write: write}
+	c := &devices.Command{Queue: q, Tag: tag, Opcode: k.Receive, Name: "RECEIVE", Bytes: uint64(f.Len()), Write: write, Unasked: !write}
 	if write {
 		c.Opcode, c.Name = k.Transmit, "TRANSMIT"
 	}

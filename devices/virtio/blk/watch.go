@@ -123,6 +123,16 @@ func transfers(p *devices.Probe, c *virtio.Chain, r *request) {
 	report("status", true, status)
 }
 
+// Foresee implements virtio.Foreseer.
+func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	r, err := parse(c)
+	if err != nil {
+		d.Breach(queue, err)
+		return
+	}
+	d.checkDriver(queue, c, &r)
+}
+
 // checkDriver looks at a request for what the specification does not allow
 // (section 5.2.6.1).
 func (d *Device) checkDriver(q int, c *virtio.Chain, r *request) {

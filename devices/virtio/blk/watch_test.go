@@ -524,6 +524,20 @@ func TestStrict(t *testing.T) {
 		if l := a.Violations(); len(l) != 1 || !strings.Contains(l[0], c.want) {
 			t.Errorf("%s: %q, want %q", c.name, l, c.want)
 		}
+		// Who is to be halted at the notification hears of it before that ends, while nobody takes requests.
+		d.dev.Function().Probe().Watch(devices.ClassStrict|devices.ClassPrompt, a, nil)
+		d.dev.Pause()
+		d.q[0].Add([][]byte{header(c.kind, c.sector), c.out}, append(slices.Clone(c.in), 1)...)
+		d.q[0].Notify()
+		if l := a.Violations(); len(l) != 0 {
+			t.Errorf("%s: %q before it is made available", c.name, l)
+		}
+		d.q[0].Kick()
+		if l := a.Violations(); len(l) != 1 || !strings.Contains(l[0], c.want) {
+			t.Errorf("%s: %q at the notification, want %q", c.name, l, c.want)
+		}
+		d.dev.Resume()
+		d.q[0].Wait(1)
 	}
 	d := newDisk(t, newStore(t, true), blk.Options{}, featureFlush)
 	a := &devtest.Recorder{}
@@ -554,6 +568,14 @@ func TestMalformedClause(t *testing.T) {
 	d.WaitInterrupt(1)
 	if l := a.Violations(); len(l) != 1 || !strings.HasPrefix(l[0], "virtio 1.2, 5.2.6: request of 15 and 513 bytes") {
 		t.Errorf("%q", l)
+	}
+	e, b, _ := watched(t, 0, nil)
+	e.dev.Function().Probe().Watch(devices.ClassStrict|devices.ClassPrompt, b, nil)
+	e.dev.Pause()
+	e.q[0].Add([][]byte{header(0, 0)[:15]}, 513)
+	e.q[0].Kick()
+	if l := b.Violations(); len(l) != 1 || !strings.HasPrefix(l[0], "virtio 1.2, 5.2.6: request of 15 and 513 bytes") || !e.dev.Active() {
+		t.Errorf("at the notification %q, active %v", l, e.dev.Active())
 	}
 	if d.Get(virtiotest.Status, 1)&virtio.StatusNeedsReset == 0 {
 		t.Error("NEEDS_RESET is not set")

@@ -10,6 +10,7 @@ import (
 
 	"dfemu/devices"
 	"dfemu/devices/virtio"
+	"dfemu/devices/virtio/requests"
 )
 
 // Feature bits and configuration (sections 5.3.3 and 5.3.4).
@@ -42,6 +43,8 @@ type Options struct {
 	Out io.Writer
 	// Cols and Rows are the size of the terminal in characters; 0 if unknown.
 	Cols, Rows uint16
+	// Clock is for delays that faults make. It may be nil.
+	Clock devices.Clock
 	// InSlot, Packed and Broken are those of virtio.Config.
 	InSlot, Packed bool
 	Broken         func(err error)
@@ -50,8 +53,11 @@ type Options struct {
 // Device is a virtio console. It implements devices.Receiver for input.
 type Device struct {
 	*virtio.Device
-	out io.Writer
-	buf [4096]byte // used by the transmit queue's only worker
+	server *requests.Server
+
+	outMu sync.Mutex // guards what follows
+	out   io.Writer
+	buf   [4096]byte
 
 	mu         sync.Mutex
 	cols, rows uint16
@@ -75,27 +81,66 @@ func New(o Options) *Device {
 		FeatureNames: map[uint64]string{featureSize: "SIZE", 1 << 1: "MULTIPORT", 1 << 2: "EMERG_WRITE"},
 		InSlot:       o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
+	d.server = requests.New(d.Device, o.Clock)
+	d.server.Handle(transmitQueue, 1, d.transmit)
 	d.Init(d)
-	d.Serve(transmitQueue, 1, d.transmit)
 	return d
 }
 
-func (d *Device) transmit(c *virtio.Chain) uint32 {
-	total := virtio.Total(c.Out)
+// How writes end, for watchers.
+var (
+	statusDone = devices.Status{Name: "OK"}
+	statusLost = devices.Status{Code: 1, Name: "lost"}
+)
+
+func (d *Device) transmit(r *requests.Request) {
+	total := virtio.Total(r.Chain.Out)
+	d.Foresee(transmitQueue, r.Chain)
+	r.Run(func() *devices.Command {
+		return &devices.Command{Queue: transmitQueue, Tag: int(r.Chain.ID()), Name: "WRITE", Bytes: total, Write: true}
+	}, func() {
+		if r.Effect.Fail {
+			r.Complete(0, statusLost)
+			return
+		}
+		if err := d.write(r, total); err != nil {
+			r.Queue.Broken(err)
+			r.Complete(0, statusLost)
+			return
+		}
+		r.Complete(0, statusDone)
+	})
+}
+
+// write passes total bytes of a chain on.
+func (d *Device) write(r *requests.Request, total uint64) error {
 	if total > maxWrite {
-		d.Queue(transmitQueue).Broken(errTooLong)
-		return 0
+		return errTooLong
 	}
+	flips := r.Effect.Flips(total)
+	total = uint64(r.Limit(int(total)))
+	d.outMu.Lock()
+	defer d.outMu.Unlock()
 	for off := uint64(0); off < total; {
 		b := d.buf[:min(total-off, uint64(len(d.buf)))]
-		if err := c.Read(off, b); err != nil {
-			d.Queue(transmitQueue).Broken(err)
-			return 0
+		if err := r.Chain.Read(off, b); err != nil {
+			return err
 		}
+		devices.Flip(b, off, flips)
 		_, _ = d.out.Write(b)
 		off += uint64(len(b))
 	}
-	return 0
+	return nil
+}
+
+// Foresee implements virtio.Foreseer.
+func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	switch {
+	case queue == transmitQueue && len(c.In) != 0:
+		d.Violation(queue, "5.3.6.1", "what is transmitted has device-writable buffers")
+	case queue == receiveQueue && len(c.Out) != 0:
+		d.Violation(queue, "5.3.6.1", "a receive buffer is device-readable")
+	}
 }
 
 // maxWrite bounds what a guest can have written by one chain, which could name
@@ -121,6 +166,7 @@ func (d *Device) Receive(p []byte) int {
 			}
 			break
 		}
+		d.Foresee(receiveQueue, c)
 		n := int(min(virtio.Total(c.In), uint64(len(p)-taken)))
 		err := errNoRoom
 		if n > 0 {
@@ -178,7 +224,10 @@ func (d *Device) readConfig(off uint64, size int) (uint64, error) {
 func (d *Device) Activate(uint64) {}
 
 // Deactivate implements virtio.Model.
-func (d *Device) Deactivate() {}
+func (d *Device) Deactivate() { d.server.Reset() }
+
+// Pause implements devices.Pauser.
+func (d *Device) Pause() { d.server.Pause() }
 
 // Kick implements virtio.Model: the driver has added receive buffers.
 func (d *Device) Kick(int) {
@@ -197,5 +246,5 @@ func (d *Device) Close() error {
 	d.closed = true
 	d.mu.Unlock()
 	d.wg.Wait()
-	return d.Device.Close()
+	return d.server.Close()
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"dfemu/devices"
+	"dfemu/devices/devtest"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/console"
 	"dfemu/devices/virtio/virtiotest"
@@ -152,4 +154,54 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines before, %d after", before, n)
 	}
+}
+
+// TestWatched traces writes, disturbs them, and has buffers break rules.
+func TestWatched(t *testing.T) {
+	dev, _, out, rx, tx := start(t)
+	rec := &devtest.Recorder{}
+	dev.Function().Probe().Watch(^devices.Class(0), rec, rec)
+	for _, e := range []devices.Effect{{Fail: true}, {ShortOn: true, Short: 2}, {FlipData: 1, Seed: 3}, {}} {
+		rec.Disturb("WRITE", e)
+		tx.Do([][]byte{[]byte("text")})
+	}
+	if s := out.String(); len(s) != 10 || s[:2] != "te" || s[2:6] == "text" || s[6:] != "text" {
+		t.Errorf("output %q", s)
+	}
+	if l := rec.Violations(); len(l) != 0 || !rec.Has("command WRITE queue=1 bytes=4") || !rec.Has("completion WRITE code=1 lost") {
+		t.Errorf("%q\n%s", l, rec.Log())
+	}
+	dev.Pause()
+	tx.Add([][]byte{[]byte("x")}, 4)
+	tx.Kick()
+	rx.Add([][]byte{[]byte("x")}, 4)
+	rx.Kick()
+	if l := rec.Violations(); len(l) != 2 || !strings.Contains(l[0], "5.3.6.1: what is transmitted") || !strings.Contains(l[1], "5.3.6.1: a receive buffer") {
+		t.Errorf("%q", l)
+	}
+	dev.Resume()
+	tx.Wait(1)
+}
+
+// FuzzDriver lets the input be a driver, while characters arrive.
+func FuzzDriver(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{0, 0, 0, 1, 1, 9, 9, 2, 0, 0, 2, 0, 1, 0, 3, 1, 0, 0, 1, 1, 9, 9, 0, 0, 1, 2, 0, 1, 1, 3, 0, 5, 1, 0, 0, 1, 1, 9, 9, 1, 0, 1, 2, 0, 1, 1, 3})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		out := &sink{}
+		dev := console.New(console.Options{Name: "virtio-console0", Out: out})
+		dev.OnSpace(func() { dev.Receive([]byte("some text")) })
+		d := virtiotest.Monkey(t, dev, dev.Function(), 2, in)
+		d.Start(0)
+		d.Queue(0, 8)
+		tx := d.Queue(1, 8)
+		d.Go()
+		tx.Do([][]byte{[]byte("the end")})
+		if !strings.HasSuffix(out.String(), "the end") {
+			t.Error("the device does not work any more")
+		}
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -16,6 +16,15 @@ type ctrl struct {
 	data        []byte
 }
 
+func (k *ctrl) op() uint32 { return uint32(k.class)<<8 | uint32(k.code) }
+
+func (k *ctrl) name() string {
+	if s := controlNames[k.op()]; s != "" {
+		return s
+	}
+	return fmt.Sprintf("control class %d command %d", k.class, k.code)
+}
+
 // controlNames are the commands by class<<8 | command.
 var controlNames = map[uint32]string{
 	classRx<<8 | rxPromisc: "VIRTIO_NET_CTRL_RX_PROMISC", classRx<<8 | rxAllMulti: "VIRTIO_NET_CTRL_RX_ALLMULTI",
@@ -58,11 +67,7 @@ func (d *Device) answer(a *agreed, q *virtio.Queue, c *virtio.Chain) {
 		return
 	}
 	probe := d.Function().Probe()
-	op := uint32(k.class)<<8 | uint32(k.code)
-	cmd := &devices.Command{Queue: q.Index(), Tag: int(c.ID()), Opcode: op, Admin: true, Name: controlNames[op], Bytes: uint64(len(k.data)), Write: true}
-	if cmd.Name == "" {
-		cmd.Name = fmt.Sprintf("control class %d command %d", k.class, k.code)
-	}
+	cmd := &devices.Command{Queue: q.Index(), Tag: int(c.ID()), Opcode: k.op(), Admin: true, Name: k.name(), Bytes: uint64(len(k.data)), Write: true}
 	probe.Command(cmd)
 	e := probe.Decide(cmd)
 	if e.Delay > 0 && d.delayed.Works() {
@@ -132,8 +137,8 @@ var (
 	errFeature = errors.New("its feature was not negotiated")
 )
 
-// do carries a command out (section 5.1.6.5).
-func (d *Device) do(a *agreed, k ctrl) error {
+// permits tells whether there is such a class of commands, and its feature was negotiated.
+func (a *agreed) permits(k ctrl) error {
 	need := map[uint8]uint64{
 		classRx: featureCtrlRx, classMAC: featureCtrlRx, classVLAN: featureCtrlVLAN,
 		classAnnounce: featureGuestAnnounce, classMQ: featureMQ, classOffloads: featureCtrlGuestOffload,
@@ -149,6 +154,14 @@ func (d *Device) do(a *agreed, k ctrl) error {
 	}
 	if a.features&need == 0 {
 		return errFeature
+	}
+	return nil
+}
+
+// do carries a command out (section 5.1.6.5).
+func (d *Device) do(a *agreed, k ctrl) error {
+	if err := a.permits(k); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -171,9 +184,46 @@ func (d *Device) do(a *agreed, k ctrl) error {
 		s.Announce = false
 		return nil
 	case classMQ:
-		return d.setPairs(a, k)
+		n, err := d.parsePairs(k)
+		if err != nil {
+			return err
+		}
+		s.Pairs = n
+	default:
+		v, err := a.parseOffloads(k)
+		if err != nil {
+			return err
+		}
+		s.Offloads = v
 	}
-	return d.setOffloads(a, k)
+	d.agree(a.features)
+	return nil
+}
+
+// foreseeControl is what do would say of a command, without doing it.
+func (d *Device) foreseeControl(a *agreed, k ctrl) error {
+	if err := a.permits(k); err != nil {
+		return err
+	}
+	var s state
+	switch k.class {
+	case classRx:
+		return s.setMode(k)
+	case classMAC:
+		return s.setMAC(k)
+	case classVLAN:
+		return s.setVLAN(k)
+	case classAnnounce:
+		if k.code != announceAck {
+			return errUnknown
+		}
+		return nil
+	case classMQ:
+		_, err := d.parsePairs(k)
+		return err
+	}
+	_, err := a.parseOffloads(k)
+	return err
 }
 
 func (s *state) setMode(k ctrl) error {
@@ -253,34 +303,32 @@ func (s *state) setVLAN(k ctrl) error {
 	return nil
 }
 
-func (d *Device) setPairs(a *agreed, k ctrl) error {
+// parsePairs returns the number of queue pairs that a command asks for.
+func (d *Device) parsePairs(k ctrl) (int, error) {
 	if k.code != mqPairsSet {
-		return errUnknown
+		return 0, errUnknown
 	}
 	if len(k.data) != 2 {
-		return errLength
+		return 0, errLength
 	}
 	n := int(binary.LittleEndian.Uint16(k.data))
 	if n < 1 || n > d.o.Pairs {
-		return fmt.Errorf("%d queue pairs: the device has %d", n, d.o.Pairs)
+		return 0, fmt.Errorf("%d queue pairs: the device has %d", n, d.o.Pairs)
 	}
-	d.state.Pairs = n
-	d.agree(a.features)
-	return nil
+	return n, nil
 }
 
-func (d *Device) setOffloads(a *agreed, k ctrl) error {
+// parseOffloads returns the offloads that a command asks for.
+func (a *agreed) parseOffloads(k ctrl) (uint64, error) {
 	if k.code != offloadsSet {
-		return errUnknown
+		return 0, errUnknown
 	}
 	if len(k.data) != 8 {
-		return errLength
+		return 0, errLength
 	}
 	v := binary.LittleEndian.Uint64(k.data)
 	if v&^(a.features&guestOffloads) != 0 {
-		return fmt.Errorf("offloads %#x were not all negotiated", v)
+		return 0, fmt.Errorf("offloads %#x were not all negotiated", v)
 	}
-	d.state.Offloads = v
-	d.agree(a.features)
-	return nil
+	return v, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -508,9 +509,23 @@ func TestStrict(t *testing.T) {
 		c.watch.Forget()
 		c.tx[0].Do([][]byte{x.h, x.f})
 		c.w.take(t, x.sent)
-		if l := c.watch.Violations(); len(l) != 1 {
+		l := c.watch.Violations()
+		if len(l) != 1 {
 			t.Errorf("header % x: violations %q", x.h, l)
 		}
+		// Who is to be halted at the notification hears the same before that ends.
+		c.dev.Function().Probe().Watch(devices.ClassStrict|devices.ClassPrompt, &c.watch, nil)
+		c.dev.Pause()
+		c.tx[0].Add([][]byte{x.h, x.f})
+		c.tx[0].Notify()
+		c.tx[0].Kick()
+		if prompt := c.watch.Violations(); !slices.Equal(prompt, l) {
+			t.Errorf("header % x: violations %q at the notification, then %q", x.h, prompt, l)
+		}
+		c.dev.Resume()
+		c.tx[0].Wait(1)
+		c.w.take(t, x.sent)
+		c.observe(nil)
 	}
 	// A buffer that is no memory.
 	c.watch.Forget()
@@ -529,6 +544,41 @@ func TestStrict(t *testing.T) {
 	}
 	if !c.dev.Active() {
 		t.Error("the device broke")
+	}
+}
+
+// TestStrictControl: the commands that are wrong are known at the notification, too.
+func TestStrictControl(t *testing.T) {
+	c := newCard(t, Options{Pairs: 2}, newWire(2), all&^featureCtrlVLAN|featureMQ)
+	c.dev.Function().Probe().Watch(devices.ClassStrict|devices.ClassPrompt, &c.watch, nil)
+	for _, x := range []struct {
+		class, code byte
+		data        []byte
+		want        string
+	}{
+		{classRx, rxPromisc, []byte{1}, ""},
+		{classRx, rxPromisc, nil, "VIRTIO_NET_CTRL_RX_PROMISC: its data have another length"},
+		{classRx, 77, []byte{1}, "control class 0 command 77: no such command"},
+		{classMAC, macAddrSet, []byte{2, 0, 0, 0, 0, 1}, ""},
+		{classMAC, macTableSet, []byte{9, 0, 0, 0}, "MAC_TABLE_SET: its data have another length"},
+		{classVLAN, vlanAdd, []byte{1, 0}, "VLAN_ADD: its feature was not negotiated"},
+		{classAnnounce, 4, nil, "control class 3 command 4: no such command"},
+		{classMQ, mqPairsSet, []byte{2, 0}, ""},
+		{classMQ, mqPairsSet, []byte{3, 0}, "MQ_VQ_PAIRS_SET: 3 queue pairs: the device has 2"},
+		{classOffloads, offloadsSet, []byte{0, 0, 0, 0, 0, 0, 0, 1}, "GUEST_OFFLOADS_SET: offloads 0x100000000000000"},
+		{99, 0, nil, "control class 99 command 0: no such command"},
+	} {
+		c.watch.Forget()
+		c.dev.Pause()
+		c.ctl.Add([][]byte{{x.class, x.code}, x.data}, 1)
+		c.ctl.Kick()
+		prompt := c.watch.Violations()
+		c.dev.Resume()
+		c.ctl.Wait(1)
+		later := c.watch.Violations()
+		if x.want == "" && len(prompt)+len(later) != 0 || x.want != "" && (len(prompt) != 1 || !strings.Contains(prompt[0], "5.1.6.5: ") || !strings.Contains(prompt[0], x.want)) {
+			t.Errorf("class %d command %d: %q, want %q", x.class, x.code, prompt, x.want)
+		}
 	}
 }
 

@@ -120,7 +120,6 @@ func (p *pair) parse(a *agreed, c *virtio.Chain) (devices.Frame, bool) {
 		}
 		b, err := c.Memory().View(s.Addr, int(s.Len))
 		if err != nil {
-			p.d.violation(q, "2.7.5", "a transmit buffer cannot be read: %v", err)
 			p.pieces = p.pieces[:start]
 			return f, false
 		}

@@ -16,6 +16,25 @@ var frames = nic.Kind{Transmit: OpTransmit, Receive: OpReceive, Fields: func(o d
 	}
 }}
 
+// Foresee implements virtio.Foreseer: frames that are sent and commands are looked at; of a receive buffer nothing can be said
+// before there is a frame for it.
+func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	a := d.active.Load()
+	switch {
+	case a == nil:
+	case a.features&featureCtrlVQ != 0 && queue == d.controlQueue(a.features):
+		k, err := readControl(c)
+		if err != nil {
+			d.violation(queue, "5.1.6.5", "%v", err)
+		} else if err = d.foreseeControl(a, k); err != nil {
+			d.violation(queue, "5.1.6.5", "%s: %v", k.name(), err)
+		}
+	case queue%2 == 1:
+		p := pair{d: d, txq: d.Queue(queue)}
+		p.parse(a, c)
+	}
+}
+
 // watchTransmit reports a frame and applies a fault to it. i is its chain in the
 // batch, which it follows when the chain is taken out. It returns whether the frame
 // is to be sent with the others.

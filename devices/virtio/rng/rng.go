@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 
+	"dfemu/devices"
 	"dfemu/devices/virtio"
+	"dfemu/devices/virtio/requests"
 )
 
 // most is the largest number of bytes given for one request; drivers take less
@@ -20,6 +22,8 @@ type Options struct {
 	// Source gives the entropy; nil means crypto/rand. A read of it that waits
 	// delays pausing and resetting the machine.
 	Source io.Reader
+	// Clock is for delays that faults make. It may be nil.
+	Clock devices.Clock
 	// InSlot, Packed and Broken are those of virtio.Config.
 	InSlot, Packed bool
 	Broken         func(err error)
@@ -28,8 +32,8 @@ type Options struct {
 // Device is a virtio entropy device.
 type Device struct {
 	*virtio.Device
+	server *requests.Server
 	source io.Reader
-	buf    [most]byte // used by the queue's only worker
 }
 
 // New returns a device.
@@ -42,36 +46,74 @@ func New(o Options) *Device {
 		Name: o.Name, Type: 4, Class: 0x00ff00, Queues: []int{8},
 		InSlot: o.InSlot, Packed: o.Packed, Broken: o.Broken,
 	})
+	d.server = requests.New(d.Device, o.Clock)
+	d.server.Handle(0, 1, d.serve)
 	d.Init(d)
-	d.Serve(0, 1, d.serve)
 	return d
 }
 
 var errNoRoom = errors.New("entropy request without room for a byte")
 
-func (d *Device) serve(c *virtio.Chain) uint32 {
-	n := min(virtio.Total(c.In), most)
+// How requests end, for watchers.
+var (
+	statusDone   = devices.Status{Name: "OK"}
+	statusFailed = devices.Status{Code: 1, Name: "nothing"}
+)
+
+func (d *Device) serve(r *requests.Request) {
+	room := virtio.Total(r.Chain.In)
+	d.Foresee(0, r.Chain)
+	r.Run(func() *devices.Command {
+		return &devices.Command{Tag: int(r.Chain.ID()), Name: "ENTROPY", Bytes: room}
+	}, func() {
+		if r.Effect.Fail {
+			r.Complete(0, statusFailed)
+			return
+		}
+		got, err := d.give(r, int(min(room, most)))
+		if err != nil {
+			r.Queue.Broken(err)
+			r.Complete(0, statusFailed)
+			return
+		}
+		r.Complete(uint32(got), statusDone)
+	})
+}
+
+// give stores up to n bytes and returns how many.
+func (d *Device) give(r *requests.Request, n int) (int, error) {
 	if n == 0 {
-		d.Queue(0).Broken(errNoRoom)
-		return 0
+		return 0, errNoRoom
 	}
 	// At least one byte must be given (section 5.4.6.2).
-	got, err := io.ReadAtLeast(d.source, d.buf[:n], 1)
-	if got > 0 {
-		err = c.Write(0, d.buf[:got])
+	b := make([]byte, n)
+	got, err := io.ReadAtLeast(d.source, b, 1)
+	if got == 0 {
+		return 0, err
 	}
-	if err != nil {
-		d.Queue(0).Broken(err)
-		return 0
+	b = b[:r.Limit(got)]
+	r.Flip(b)
+	return len(b), r.Chain.Write(0, b)
+}
+
+// Foresee implements virtio.Foreseer.
+func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	if len(c.Out) != 0 {
+		d.Violation(queue, "5.4.6.1", "a request has %d bytes in device-readable buffers", virtio.Total(c.Out))
 	}
-	return uint32(got)
 }
 
 // Activate implements virtio.Model.
 func (d *Device) Activate(uint64) {}
 
 // Deactivate implements virtio.Model.
-func (d *Device) Deactivate() {}
+func (d *Device) Deactivate() { d.server.Reset() }
 
 // Kick implements virtio.Model. The queue is served.
 func (d *Device) Kick(int) {}
+
+// Pause implements devices.Pauser.
+func (d *Device) Pause() { d.server.Pause() }
+
+// Close implements devices.Closer.
+func (d *Device) Close() error { return d.server.Close() }
