@@ -22,6 +22,23 @@ type Control struct {
 	mu sync.Mutex
 	// hot are the devices behind root ports, by unit name.
 	hot map[string]*hotDevice
+	// removed is told of devices that are gone.
+	removed func(unit string)
+}
+
+// OnRemoved has f told the names of devices and drives that have left the machine. It is called from any goroutine, with the control held, and
+// must not call back. It is set before anything is unplugged.
+func (c *Control) OnRemoved(f func(unit string)) {
+	c.mu.Lock()
+	c.removed = f
+	c.mu.Unlock()
+}
+
+// gone tells that a device or drive has left the machine.
+func (c *Control) gone(unit string) {
+	if c.removed != nil {
+		c.removed(unit)
+	}
 }
 
 // hotDevice is a device in a slot.
@@ -153,22 +170,26 @@ func (c *Control) plug(d function) error {
 func (c *Control) Unplug(name string, surprise bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a, n, ok := c.m.pc.findATA(name); ok {
-		v, err := a.Detach(n)
+	if at := c.m.pc.findATA(name); at != nil {
+		v, err := at.detach()
 		if err != nil {
 			return err
 		}
 		c.m.pc.removeUnit(name)
+		c.gone(name)
 		return v.Close()
 	}
 	if found, err := c.m.pc.unplugSCSI(name); found {
+		if err == nil {
+			c.gone(name)
+		}
 		return err
 	}
 	h := c.hot[name]
 	if h == nil {
 		return fmt.Errorf("%s: %w that can be unplugged", name, ErrNoDevice)
 	}
-	gone := func() {
+	released := func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.remove(name)
@@ -178,7 +199,7 @@ func (c *Control) Unplug(name string, surprise bool) error {
 		c.remove(name)
 		return nil
 	}
-	return h.port.Unplug(func() { go gone() })
+	return h.port.Unplug(func() { go released() })
 }
 
 // remove forgets and closes a device that is no longer in its slot.
@@ -198,6 +219,7 @@ func (c *Control) remove(name string) {
 			c.m.cfg.Logf("%s: %v", name, err)
 		}
 	}
+	c.gone(name)
 }
 
 // Eject opens the tray of an optical drive and takes the medium out, whatever the guest does with it.
@@ -261,8 +283,8 @@ func (c *Control) optical(name string) (*drive, error) {
 
 // SetLink plugs or pulls the cable of a network device, or that of a drive at an AHCI adapter.
 func (c *Control) SetLink(name string, up bool) error {
-	if a, n, ok := c.m.pc.findATA(name); ok {
-		return a.SetLink(n, up)
+	if at := c.m.pc.findATA(name); at != nil {
+		return at.setLink(up)
 	}
 	for _, d := range c.Devices() {
 		if l, ok := d.(devices.Linked); ok && d.Name() == name {

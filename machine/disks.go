@@ -1,14 +1,17 @@
 package machine
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"strconv"
+	"strings"
 
 	"dfemu/devices"
-	"dfemu/devices/ahci"
-	"dfemu/devices/ahci/ata"
-	"dfemu/devices/ahci/atapi"
 	"dfemu/devices/block"
 	"dfemu/devices/nvme"
 	"dfemu/devices/virtio/blk"
@@ -43,7 +46,7 @@ func DiskInterfaces() (names []string) {
 // disks makes the adapters, opens the disks and attaches them.
 func (p *pc) disks() error {
 	for _, a := range p.m.cfg.Adapters {
-		if _, err := p.addAdapter(a); err != nil {
+		if err := p.addAdapter(a); err != nil {
 			return err
 		}
 	}
@@ -97,6 +100,46 @@ func (s *settings) number(key string, from, to int) int {
 	return n
 }
 
+// size takes a number of bytes; 0 if it is not given.
+func (s *settings) size(key string) int64 {
+	v, ok := s.o.Take(key)
+	if !ok {
+		return 0
+	}
+	n, err := block.ParseSize(v)
+	if err != nil {
+		s.fail(fmt.Errorf("%s=%s: %w", key, v, err))
+	}
+	return n
+}
+
+// hex takes hexadecimal digits, n bytes of them, with colons or hyphens between them or without; nil if they are not given.
+func (s *settings) hex(key string, n int) []byte {
+	v, ok := s.o.Take(key)
+	if !ok {
+		return nil
+	}
+	b, err := hex.DecodeString(strings.NewReplacer(":", "", "-", "").Replace(strings.TrimPrefix(v, "0x")))
+	if err != nil || len(b) != n || bytes.Equal(b, make([]byte, n)) {
+		s.fail(fmt.Errorf("%s=%s: must be %d hexadecimal digits, not all 0", key, v, 2*n))
+		return nil
+	}
+	return b
+}
+
+// choice takes one of some words, the first if it is not given.
+func (s *settings) choice(key string, words ...string) string {
+	v, ok := s.o.Take(key)
+	if !ok {
+		return words[0]
+	}
+	if !slices.Contains(words, v) {
+		last := len(words) - 1
+		s.fail(fmt.Errorf("%s=%s: must be %s or %s", key, v, strings.Join(words[:last], ", "), words[last]))
+	}
+	return v
+}
+
 func (s *settings) fail(err error) {
 	if s.err == nil {
 		s.err = err
@@ -109,6 +152,17 @@ func (s *settings) done() error {
 		s.err = s.o.Unknown()
 	}
 	return s.err
+}
+
+// defaultSerial is the serial number of a drive without one: the name's, so that drives can be told apart, and the same drive is known
+// again.
+func defaultSerial(name string) string {
+	if s := "dfemu-" + name; len(s) <= 20 {
+		return s
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // a hash takes everything
+	return fmt.Sprintf("dfemu-%08x", h.Sum32())
 }
 
 // attachVirtioBlk attaches a disk as virtio-blk.
@@ -146,102 +200,6 @@ func (p *pc) virtioBlk(d *Disk, store devices.Block, slot bool) (*blk.Device, er
 	}
 	p.addDrive(&drive{name: o.Name, unit: o.Name, disk: *d, store: store})
 	return dev, nil
-}
-
-// Adapter is a SATA adapter, to whose ports disks are attached.
-type Adapter struct {
-	ID    string // unit name; "" for ahci and a number
-	Ports int    // 1 to 32; 0 means 6, as the ICH9 has
-}
-
-// addAdapter makes an AHCI adapter without drives.
-func (p *pc) addAdapter(o Adapter) (*ahci.Device, error) {
-	name, err := p.unit("ahci", o.ID)
-	if err != nil {
-		return nil, err
-	}
-	if o.Ports == 0 {
-		o.Ports = ahciPorts
-	}
-	a, err := ahci.New(ahci.Options{Name: name, Clock: p.m.clock, Ports: o.Ports})
-	if err != nil {
-		return nil, err
-	}
-	p.adapters = append(p.adapters, adapter{a, o.Ports})
-	p.add(a)
-	return a, p.plug(a.Function())
-}
-
-// adapter is an AHCI adapter and how many ports it has.
-type adapter struct {
-	*ahci.Device
-	ports int
-}
-
-// ahciPorts is how many ports an adapter has, as in the ICH9.
-const ahciPorts = 6
-
-// attachAHCI attaches a disk, or with media=cdrom an optical drive, to the next free port of an AHCI adapter.
-func (p *pc) attachAHCI(d *Disk, store devices.Block) error {
-	if a, _ := p.freeATA(); a == nil {
-		if _, err := p.addAdapter(Adapter{}); err != nil {
-			return errors.Join(err, store.Close())
-		}
-	}
-	_, err := p.plugATA(d, store)
-	return err
-}
-
-// plugATA attaches a drive to a free port and returns its name. The store is the drive's then, or closed.
-func (p *pc) plugATA(d *Disk, store devices.Block) (string, error) {
-	a, n := p.freeATA()
-	if a == nil {
-		return "", errors.Join(errors.New("no AHCI adapter with a free port: start the machine with one (--device ahci)"), store.Close())
-	}
-	name := fmt.Sprintf("%s.%d", a.Name(), n)
-	v, err := p.ataDrive(name, d, store)
-	if err != nil {
-		return "", errors.Join(err, store.Close())
-	}
-	if err := a.Attach(n, v); err != nil {
-		return "", errors.Join(err, v.Close())
-	}
-	optical, _ := v.(*atapi.Drive)
-	p.addDrive(&drive{name: name, unit: name, disk: *d, store: store, optical: optical})
-	return name, nil
-}
-
-// ataDrive makes what sits at the end of a SATA cable. The store is the caller's if there is an error.
-func (p *pc) ataDrive(name string, d *Disk, store devices.Block) (ata.Drive, error) {
-	s := settings{o: &d.Store}
-	media, model := s.text("media"), s.text("model")
-	if id := s.text("id"); id != "" && id != name {
-		s.fail(fmt.Errorf("id=%s: drives of an AHCI adapter are called after their port, this one %s", id, name))
-	}
-	if err := s.done(); err != nil {
-		return nil, err
-	}
-	switch media {
-	case "cdrom":
-		v, err := atapi.New(atapi.Options{Name: name, Serial: d.Serial, Model: model})
-		if err == nil {
-			err = v.Insert(store)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return v, nil
-	case "", "disk":
-	default:
-		return nil, fmt.Errorf("media=%s: must be disk or cdrom", media)
-	}
-	v, err := ata.New(ata.Options{
-		Name: name, Serial: d.Serial, Model: model, LogicalSize: d.Store.Logical, PhysicalSize: d.Store.Physical, Clock: p.m.clock,
-	}, store)
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
 }
 
 // attachNVMe attaches a disk as a namespace: of a controller of its own, or, with ctrl=NAME, of one that the disks of
@@ -286,7 +244,8 @@ func (n *nvmeDrive) close() (err error) {
 // take takes the settings of a controller.
 func (n *nvmeDrive) take(s *settings, d *Disk) {
 	n.id = s.text("id")
-	n.o.Sub.Serial, n.o.Sub.Model = d.Serial, s.text("model")
+	n.o.Sub.Serial, n.o.Sub.Model, n.o.Sub.Firmware, n.o.Sub.NQN = d.Serial, s.text("model"), s.text("firmware"), s.text("nqn")
+	n.o.MaxTransfer = int(min(s.size("mdts"), 1<<31))
 	n.o.Queues, n.o.QueueEntries = s.number("queues", 1, 128), s.number("queue-size", 2, 1<<16)
 	n.o.Buffer, n.o.HostMemory = s.number("cmb", 0, 1<<10)<<20, s.number("hmb", 0, 1<<10)<<20
 }
@@ -294,13 +253,28 @@ func (n *nvmeDrive) take(s *settings, d *Disk) {
 // attach adds a namespace or the pool; the settings have been taken otherwise.
 func (n *nvmeDrive) attach(s *settings, d *Disk, store devices.Block) error {
 	zoned, pool := s.flag("zoned"), s.flag("pool")
+	ns := nvme.NamespaceOptions{
+		Store: store, BlockSize: d.Store.Logical, Zoned: zoned, Detached: s.flag("detached"), ZoneSize: s.size("zone-size"), ZoneCapacity: s.size("zone-capacity"),
+		MaxOpen: s.number("max-open", 1, 1<<20), MaxActive: s.number("max-active", 1, 1<<20),
+	}
+	if b := s.hex("eui64", 8); b != nil {
+		ns.EUI64 = binary.BigEndian.Uint64(b)
+	}
+	copy(ns.NGUID[:], s.hex("nguid", 16))
+	copy(ns.UUID[:], s.hex("uuid", 16))
 	if err := s.done(); err != nil {
 		return err
 	}
+	own := ns
+	own.Store, own.BlockSize, own.Zoned = nil, 0, false
 	sub := &n.o.Sub
 	switch {
 	case pool && zoned:
 		return errors.New("pool and zoned exclude each other: the guest chooses what it makes of a pool")
+	case !zoned && (ns.ZoneSize != 0 || ns.ZoneCapacity != 0 || ns.MaxOpen != 0 || ns.MaxActive != 0):
+		return errors.New("zone-size=, zone-capacity=, max-open= and max-active= are for zoned only")
+	case pool && own != (nvme.NamespaceOptions{}):
+		return errors.New("pool: eui64=, nguid=, uuid= and detached are for a namespace, and the guest makes those")
 	case pool && sub.Pool != nil:
 		return fmt.Errorf("pool: controller %q has one already", n.ctrl)
 	case pool:
@@ -308,7 +282,7 @@ func (n *nvmeDrive) attach(s *settings, d *Disk, store devices.Block) error {
 		n.disks, n.stores = append(n.disks, *d), append(n.stores, store)
 	default:
 		at := len(sub.Namespaces)
-		sub.Namespaces = append(sub.Namespaces, nvme.NamespaceOptions{Store: store, BlockSize: d.Store.Logical, Zoned: zoned})
+		sub.Namespaces = append(sub.Namespaces, ns)
 		n.disks = append(n.disks[:at:at], append([]Disk{*d}, n.disks[at:]...)...)
 		n.stores = append(n.stores[:at:at], append([]devices.Block{store}, n.stores[at:]...)...)
 	}
@@ -321,6 +295,9 @@ func (n *nvmeDrive) make(p *pc, slot bool) (*nvme.Device, error) {
 	var err error
 	if n.o.Name, err = p.unit("nvme", n.id); err != nil {
 		return nil, errors.Join(err, n.close())
+	}
+	if n.o.Sub.Serial == "" {
+		n.o.Sub.Serial = defaultSerial(n.o.Name)
 	}
 	n.o.Clock, n.o.InSlot = p.m.clock, slot
 	dev, err := nvme.New(n.o) // it takes the stores over, also when it fails
@@ -370,28 +347,4 @@ func (p *pc) open(d *Disk) (devices.Block, error) {
 		return b, nil
 	}
 	return d.Backend, nil
-}
-
-// freeATA returns an adapter and a port of it without a drive.
-func (p *pc) freeATA() (*ahci.Device, int) {
-	for _, a := range p.adapters {
-		for n := range a.ports {
-			if a.Drive(n) == nil {
-				return a.Device, n
-			}
-		}
-	}
-	return nil, 0
-}
-
-// findATA finds a drive by its unit name.
-func (p *pc) findATA(name string) (*ahci.Device, int, bool) {
-	for _, a := range p.adapters {
-		for n := range a.ports {
-			if fmt.Sprintf("%s.%d", a.Name(), n) == name && a.Drive(n) != nil {
-				return a.Device, n, true
-			}
-		}
-	}
-	return nil, 0, false
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dfemu/devices/block"
@@ -68,11 +69,19 @@ func Models() []Model {
 	id := Key{"id", "NAME", "unit name, instead of the model's and a number"}
 	l := []Model{
 		{Name: "ahci", About: "SATA adapter (ICH9), or with file= a drive at the next free port of one", Keys: slices.Concat(
-			[]Key{{"ports", "N", "ports of the adapter, 1 to 32"}, id}, storeKeys,
-			[]Key{{"model", "S", "model of the drive"}, {"media", "disk|cdrom", "hard disk or optical drive"}})},
+			[]Key{id}, adapterKeys, storeKeys, []Key{
+				{"model", "S", "model of the drive"}, {"firmware", "S", "its firmware revision"}, {"wwn", "HEX", "its world wide name, 16 digits"},
+				{"media", "disk|cdrom", "hard disk or optical drive"}, {"rpm", "N", "rotation rate; 1, the default, does not rotate"},
+				{"trim", "on|zero|off", "TRIM; with zero, trimmed blocks read as zeroes"},
+			})},
 		{Name: "nvme", About: "NVMe controller with a namespace", Keys: slices.Concat(storeKeys, []Key{
-			id, {"model", "S", "model of the controller"}, {"ctrl", "NAME", "namespace of the controller that others with this name share"},
+			id, {"model", "S", "model of the controller"}, {"firmware", "S", "its firmware revision"}, {"nqn", "NAME", "name of the subsystem"},
+			{"mdts", "SIZE", "largest transfer, a power of two from 4K to 16M"}, {"eui64", "HEX", "identifier of the namespace, 16 digits"},
+			{"nguid", "HEX", "identifier of the namespace, 32 digits"}, {"uuid", "HEX", "identifier of the namespace, 32 digits"},
+			{"detached", "on|off", "the guest attaches the namespace"}, {"ctrl", "NAME", "namespace of the controller that others with this name share"},
 			{"pool", "on|off", "the guest makes namespaces of it"}, {"zoned", "on|off", "zoned namespace"},
+			{"zone-size", "SIZE", "of a zone; default 16M"}, {"zone-capacity", "SIZE", "of a zone; default all of it"},
+			{"max-open", "N", "zones that are open"}, {"max-active", "N", "zones that are active"},
 			{"queues", "N", "I/O queue pairs, 1 to 128"}, {"queue-size", "N", "entries of the largest queue"},
 			{"cmb", "N", "controller memory buffer, MiB"}, {"hmb", "N", "host memory buffer asked for, MiB"},
 		})},
@@ -163,6 +172,15 @@ func Models() []Model {
 	return l
 }
 
+// adapterKeys are the settings of an AHCI adapter.
+var adapterKeys = []Key{
+	{"ports", "N", "of the adapter, 1 to 32; default 6"}, {"slots", "N", "commands of a port at a time, 1 to 32; Linux uses 32 whatever it is"},
+	{"multiplier", "N", "a port multiplier with N device ports at the last port, 1 to 15"}, {"speed", "1|2|3", "interface generation"},
+	{"msi", "N", "messages asked for, 0 to 32"}, {"staggered", "on|off", "the guest spins drives up"},
+	{"bios-owned", "on|off", "the firmware owns the adapter until it is asked"}, {"64bit", "on|off", "64-bit addresses"},
+	{"ncq", "on|off", "native command queuing"}, {"fbs", "on|off", "FIS-based switching at the multiplier"},
+}
+
 // storeKeys are the settings of what is behind a drive; block.ParseDisk reads them.
 var storeKeys = []Key{
 	{"file", "FILE", "image, nbd://…, or mem:SIZE"}, {"serial", "S", "serial number, at most 20 characters"},
@@ -178,10 +196,13 @@ var storeKeys = []Key{
 var nicKeys = []Key{
 	{"netdev", "tap|user|hub", "back end"}, {"mac", "M", "address"}, {"mtu", "N", "bytes"}, {"pcap", "FILE", "capture frames"},
 	{"ifname", "NAME", "of a tap"}, {"fd", "N[:N…]", "of a tap"}, {"bridge", "NAME", "of a tap"}, {"addr", "A/N", "of a tap"},
-	{"hostfwd", "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "into a user network"}, {"net", "A/N", "of a user network"},
+	{"hostfwd", "tcp|udp:[ADDR]:PORT-[GUEST]:PORT", "into a user network; any number of times"}, {"net", "A/N", "of a user network"},
 	{"isolated", "", "user network"}, {"hostname", "NAME", "user network"}, {"dns", "ADDR:PORT", "user network"},
 	{"name", "HUB", "of a hub"}, {"listen", "ADDR", "of a hub"}, {"connect", "ADDR", "of a hub"}, {"udp", "ADDR", "of a hub"}, {"peer", "ADDR", "of a hub"},
 }
+
+// repeated is the key that may be given more than once.
+const repeated = "hostfwd"
 
 // Settings are what a device is described by, in the order in which they were given.
 type Settings []setting
@@ -216,24 +237,62 @@ func (s Settings) disk(kind string) (Disk, error) {
 	if file == "" {
 		return Disk{}, errors.New("file= is missing: the image, or mem:SIZE")
 	}
-	if s.get("ports") != "" {
-		return Disk{}, errors.New("ports= is for an adapter alone, without file=")
+	for _, x := range s {
+		if slices.ContainsFunc(adapterKeys, func(k Key) bool { return k.Name == x.key }) {
+			return Disk{}, fmt.Errorf("%s= is for an adapter alone, without file=", x.key)
+		}
 	}
 	return ParseDisk(s.join(strings.ReplaceAll(file, ",", ",,")+",if="+kind, "file"))
 }
 
 // adapter describes an AHCI adapter.
-func (s Settings) adapter() (Adapter, error) {
-	a := Adapter{ID: s.get("id"), Ports: ahciPorts}
+func (s Settings) adapter() (a Adapter, err error) {
 	for _, x := range s {
+		number := func(p *int, from, to int) {
+			if *p, err = strconv.Atoi(x.value); err != nil || *p < from || *p > to {
+				err = fmt.Errorf("%s=%s: must be a number from %d to %d", x.key, x.value, from, to)
+			}
+		}
+		off := func(p *bool, is bool) {
+			if x.value != "on" && x.value != "off" && x.given {
+				err = fmt.Errorf("%s=%s: must be on or off", x.key, x.value)
+			}
+			*p = (x.value != "off") == is
+		}
 		switch x.key {
 		case "id":
+			a.ID = x.value
 		case "ports":
-			if _, err := fmt.Sscanf(x.value+" ", "%d ", &a.Ports); err != nil || a.Ports < 1 || a.Ports > 32 || fmt.Sprint(a.Ports) != x.value {
-				return a, fmt.Errorf("ports=%s: must be a number from 1 to 32", x.value)
+			number(&a.Ports, 1, 32)
+		case "slots":
+			number(&a.Slots, 1, 32)
+		case "speed":
+			number(&a.Speed, 1, 3)
+		case "multiplier":
+			number(&a.Multiplier, 1, 15)
+		case "msi":
+			number(&a.MSI, 0, 32)
+			switch {
+			case err == nil && a.MSI&(a.MSI-1) != 0:
+				err = fmt.Errorf("msi=%d: must be 0 or a power of two up to 32", a.MSI)
+			case a.MSI == 0:
+				a.MSI = -1
 			}
+		case "staggered":
+			off(&a.StaggeredSpinUp, true)
+		case "bios-owned":
+			off(&a.BIOSOwned, true)
+		case "64bit":
+			off(&a.No64, false)
+		case "ncq":
+			off(&a.NoNCQ, false)
+		case "fbs":
+			off(&a.NoFBS, false)
 		default:
-			return a, fmt.Errorf("%s: this is about a drive, and there is none without file=", x.text)
+			err = fmt.Errorf("%s: this is about a drive, and there is none without file=", x.text)
+		}
+		if err != nil {
+			return a, err
 		}
 	}
 	return a, nil
@@ -298,7 +357,7 @@ func (m *Model) check(s Settings) error {
 // AddDevice enters the device that MODEL[,KEY[=VALUE]]… describes, as --device has it, into a configuration. A comma that belongs
 // to a value is written twice.
 func (c *Config) AddDevice(s string) error {
-	name, l, err := splitSettings(s, "hostfwd")
+	name, l, err := splitSettings(s, repeated)
 	if err != nil {
 		return err
 	}
@@ -315,8 +374,9 @@ func (c *Config) AddDevice(s string) error {
 	return nil
 }
 
-// Plug adds a device of a model to a running machine, with settings as those of --device, and returns its unit name.
-func (c *Control) Plug(model string, settings map[string]string) (string, error) {
+// Plug adds a device of a model to a running machine, with settings as those of --device, and returns its unit name. A setting
+// has a value for each time that it is given, "on" for one that stands alone.
+func (c *Control) Plug(model string, settings map[string][]string) (string, error) {
 	m, err := FindModel(model)
 	if err != nil {
 		return "", err
@@ -331,10 +391,15 @@ func (c *Control) Plug(model string, settings map[string]string) (string, error)
 		return "", fmt.Errorf("%s: it cannot be added to a running machine, only %s can", model, strings.Join(names, ", "))
 	}
 	var l Settings
-	for k, v := range settings {
-		l = append(l, setting{k, v, k + "=" + v, true})
+	for k, values := range settings {
+		if len(values) > 1 && k != repeated {
+			return "", fmt.Errorf("%s: %s is given %d times; only %s= may be", model, k, len(values), repeated)
+		}
+		for _, v := range values {
+			l = append(l, setting{k, v, k + "=" + v, true})
+		}
 	}
-	slices.SortFunc(l, func(a, b setting) int { return strings.Compare(a.key, b.key) })
+	slices.SortStableFunc(l, func(a, b setting) int { return strings.Compare(a.key, b.key) })
 	if err := m.check(l); err != nil {
 		return "", err
 	}

@@ -305,7 +305,7 @@ func (p *pc) watch(out io.Writer) io.Writer {
 // consoles makes the virtio consoles.
 func (p *pc) consoles() error {
 	for i, end := range p.m.cfg.Consoles {
-		c := console.New(console.Options{Name: fmt.Sprintf("virtio-console%d", i), Out: p.watch(end.Out), Broken: p.broken})
+		c := console.New(console.Options{Name: fmt.Sprintf("virtio-console%d", i), Out: p.watch(end.Out), Clock: p.m.clock, Broken: p.broken})
 		p.add(c)
 		if err := p.plug(c.Function()); err != nil {
 			return err

@@ -40,7 +40,7 @@ func (p *pc) addRNG(id string, source io.Reader) error {
 	if err != nil {
 		return err
 	}
-	r := rng.New(rng.Options{Name: name, Source: source, Broken: p.broken})
+	r := rng.New(rng.Options{Name: name, Source: source, Clock: p.m.clock, Broken: p.broken})
 	p.add(r)
 	return p.plug(r.Function())
 }

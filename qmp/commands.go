@@ -3,6 +3,7 @@ package qmp
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -31,8 +32,8 @@ type Target interface {
 	PowerLoss() error
 
 	// Plug adds a device, described as on the command line, and returns its unit name; Unplug asks the guest to
-	// release one, or takes it away without asking.
-	Plug(kind string, options map[string]string) (unit string, err error)
+	// release one, or takes it away without asking. An option has a value for each time that it is given, "on" or "off" for a switch.
+	Plug(kind string, options map[string][]string) (unit string, err error)
 	Unplug(name string, surprise bool) error
 	// Eject removes the medium of a drive, Insert puts one in.
 	Eject(name string) error
@@ -95,12 +96,13 @@ func arguments(args json.RawMessage, v any) error {
 	return nil
 }
 
-// plain makes a command of a function that only acts.
-func plain(f func(t Target)) command {
+// announced makes a command of a function that only acts, after an event about it.
+func announced(f func(t Target), event string, data any) command {
 	return func(s *Server, args json.RawMessage) (any, error) {
 		if err := arguments(args, &struct{}{}); err != nil {
 			return nil, err
 		}
+		s.Event(event, data)
 		f(s.t)
 		return nil, nil
 	}
@@ -120,9 +122,9 @@ func table() map[string]command {
 		"x-query-net":            queryNet,
 		"stop":                   stop,
 		"cont":                   cont,
-		"system_reset":           plain(Target.Reset),
-		"system_powerdown":       plain(Target.PowerButton),
-		"quit":                   plain(Target.Quit),
+		"system_reset":           announced(Target.Reset, "RESET", map[string]any{"guest": false, "reason": "host-qmp-system-reset"}),
+		"system_powerdown":       announced(Target.PowerButton, "POWERDOWN", nil),
+		"quit":                   announced(Target.Quit, "SHUTDOWN", map[string]any{"guest": false, "reason": "host-qmp-quit"}),
 		"device_add":             deviceAdd,
 		"device_del":             deviceDel,
 		"eject":                  eject,
@@ -225,23 +227,53 @@ func cont(s *Server, _ json.RawMessage) (any, error) {
 
 func deviceAdd(s *Server, args json.RawMessage) (any, error) {
 	var m map[string]any
-	if err := json.Unmarshal(args, &m); err != nil {
-		return nil, fmt.Errorf("arguments: %w", err)
+	if len(args) != 0 {
+		d := json.NewDecoder(bytes.NewReader(args))
+		d.UseNumber() // digits stay as they are written
+		if err := d.Decode(&m); err != nil {
+			return nil, fmt.Errorf("arguments: %w", err)
+		}
 	}
-	o := map[string]string{}
-	for k, v := range m {
-		o[k] = fmt.Sprint(v)
-	}
-	kind := o["driver"]
+	kind, _ := m["driver"].(string)
 	if kind == "" {
-		return nil, &Error{GenericError, "Parameter 'driver' is missing"}
+		return nil, &Error{GenericError, "Parameter 'driver' is missing: the name of a model, as 'nvme'"}
 	}
-	delete(o, "driver")
+	delete(m, "driver")
+	o := map[string][]string{}
+	for k, v := range m {
+		l, ok := v.([]any)
+		if !ok {
+			l = []any{v}
+		}
+		for _, v := range l {
+			text, err := optionText(v)
+			if err != nil {
+				return nil, &Error{GenericError, fmt.Sprintf("Parameter '%s' %v", k, err)}
+			}
+			o[k] = append(o[k], text)
+		}
+	}
 	unit, err := s.t.Plug(kind, o)
 	if err != nil || unit == "" {
 		return nil, err
 	}
 	return map[string]string{"x-unit": unit}, nil
+}
+
+// optionText is a value as it stands on the command line.
+func optionText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case bool:
+		if v {
+			return "on", nil
+		}
+		return "off", nil
+	}
+	return "", errors.New("expects a string, a number, true or false, or an array of these")
 }
 
 func deviceDel(s *Server, args json.RawMessage) (any, error) {

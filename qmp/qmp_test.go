@@ -35,9 +35,9 @@ func (f *fake) NICs() []NIC { return []NIC{{Name: "net0", Model: "virtio", Link:
 func (f *fake) Functions() []Function {
 	return []Function{{Bus: 1, Slot: 2, Vendor: 0x8086, Device: 1, Class: 0x010802, Name: "nvme0"}}
 }
-func (f *fake) Plug(kind string, o map[string]string) (string, error) {
+func (f *fake) Plug(kind string, o map[string][]string) (string, error) {
 	f.note("plug %s %v", kind, o)
-	return o["id"], nil
+	return strings.Join(o["id"], " "), nil
 }
 func (f *fake) PowerLoss() error { f.note("power loss"); return nil }
 func (f *fake) Unplug(name string, surprise bool) error {
@@ -104,7 +104,12 @@ func TestCommands(t *testing.T) {
 		{"x-query-net", nil, `"link":true`, ""},
 		{"system_reset", nil, "{}", "reset"},
 		{"system_powerdown", nil, "{}", "power"},
-		{"device_add", map[string]any{"driver": "nvme", "id": "nvme1", "file": "x", "port": 2}, `{"x-unit":"nvme1"}`, "plug nvme map[file:x id:nvme1 port:2]"},
+		{"device_add", map[string]any{"driver": "nvme", "id": "nvme1", "file": "x", "port": 2}, `{"x-unit":"nvme1"}`, "plug nvme map[file:[x] id:[nvme1] port:[2]]"},
+		{"device_add", map[string]any{"driver": "nvme", "iops": 1000000, "serial": "007", "ro": true, "pool": false}, "{}", "plug nvme map[iops:[1000000] pool:[off] ro:[on] serial:[007]]"},
+		{"device_add", map[string]any{"driver": "e1000e", "hostfwd": []string{"tcp::1-:2", "tcp::3-:4"}}, "{}", "plug e1000e map[hostfwd:[tcp::1-:2 tcp::3-:4]]"},
+		{"device_add", map[string]any{"driver": "nvme", "file": map[string]int{}}, "'file' expects a string", ""},
+		{"device_add", map[string]any{"driver": "nvme", "file": []any{[]int{1}}}, "'file' expects a string", ""},
+		{"device_add", nil, "'driver' is missing", ""},
 		{"device_add", map[string]any{"id": "x"}, "'driver' is missing", ""},
 		{"device_del", map[string]any{"id": "nvme0", "x-surprise": true}, "{}", "unplug nvme0 true"},
 		{"device_del", map[string]any{"id": "none"}, "not found", ""},
@@ -131,7 +136,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s %v: %s, did %q; want %s, %q", x.name, x.args, answer, f.log, x.want, x.log)
 		}
 	}
-	if strings.Join(events, " ") != "STOP RESUME" {
+	if strings.Join(events, " ") != "STOP RESUME RESET POWERDOWN SHUTDOWN" {
 		t.Errorf("events %q", events)
 	}
 }

@@ -93,7 +93,7 @@ func (f *bootFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.firmware, "firmware", "", "start this firmware image, mapped below 4 GiB")
 	fl.IntVar(&f.cpus, "cpus", 1, "number of CPUs, 1 to 255")
 	fl.StringVar(&f.memory, "memory", "512M", "memory, as 512M or 4G")
-	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt]`: if=virtio|ahci|nvme serial=S ro snapshot format=F …; see docs/machine.md")
+	fl.StringArrayVar(&f.disks, "disk", nil, "attach `FILE[,opt]`: if=virtio|ahci|nvme|scsi serial=S ro snapshot format=F …; see docs/devices.md")
 	fl.StringArrayVar(&f.nics, "nic", nil, "attach `tap|user|hub[,opt]`: model=virtio|e1000e mac=M hostfwd=… pcap=F …")
 	f.extra.register(fl)
 	f.device.register(fl)

@@ -34,7 +34,11 @@ func listenControl(path string, m *machine.Machine, cfg *machine.Config, log *se
 	if err != nil {
 		return nil, fmt.Errorf("--control: %w", err)
 	}
-	return qmp.Serve(l, &target{m.Control(), m, cfg, log}), nil
+	s := qmp.Serve(l, &target{m.Control(), m, cfg, log})
+	m.Control().OnRemoved(func(unit string) {
+		s.Event("DEVICE_DELETED", map[string]string{"device": unit, "path": "/machine/peripheral/" + unit})
+	})
+	return s, nil
 }
 
 // Running implements qmp.Target.
@@ -96,7 +100,7 @@ func (t *target) Functions() (l []qmp.Function) {
 }
 
 // Plug implements qmp.Target: the driver and its options are those of --device.
-func (t *target) Plug(kind string, o map[string]string) (string, error) {
+func (t *target) Plug(kind string, o map[string][]string) (string, error) {
 	return t.Control.Plug(kind, o)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,6 +147,8 @@ func TestControlNames(t *testing.T) {
 	}
 	must("set_link", map[string]any{"name": "spare.0", "up": false})
 	must("x-fault-add", map[string]any{"rule": "hot,fail"})
+	var gone []string
+	c.Event = func(name string, data json.RawMessage) { gone = append(gone, name+" "+string(data)) }
 	for _, unit := range []string{"nvme1", "hot", "spare.2", "virtio-net1"} {
 		must("device_del", map[string]any{"id": unit, "x-surprise": true})
 		if _, err := c.Execute("device_del", map[string]any{"id": unit, "x-surprise": true}); err == nil {
@@ -153,6 +157,9 @@ func TestControlNames(t *testing.T) {
 	}
 	if got, want := names(t, c, "query-block", "device"), "spare.0 virtio-blk0 spare.1 virtio-blk1 nvme0n1 nvme0n2 fastn1"; got != want {
 		t.Errorf("drives after unplugging %s, want %s", got, want)
+	}
+	if len(gone) != 4 || gone[2] != `DEVICE_DELETED {"device":"spare.2","path":"/machine/peripheral/spare.2"}` {
+		t.Errorf("events %q", gone)
 	}
 	// Their names are free again.
 	must("device_add", map[string]any{"driver": "nvme", "file": "mem:1M"})
@@ -182,6 +189,111 @@ func TestControlNames(t *testing.T) {
 	} {
 		if _, err := c.Execute(x.name, x.args); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s %v: %v, want %q", x.name, x.args, err, x.want)
+		}
+	}
+}
+
+// TestControlMultiplier plugs drives in at an adapter with a port multiplier.
+func TestControlMultiplier(t *testing.T) {
+	c, _ := controlled(t, "--device=ahci,ports=2,multiplier=2", "--disk=mem:1M,if=ahci", "--disk=mem:1M,if=ahci", "--disk=mem:1M,if=nvme", "--disk=mem:1M,if=nvme")
+	do := func(want string, args ...string) {
+		t.Helper()
+		name, m, err := ctlCommand(args)
+		if err == nil {
+			_, err = c.Execute(name, m)
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", args, err, want)
+		}
+	}
+	do("", "plug", "ahci", "file=mem:1M", "wwn=5000c50012345678", "firmware=FW1", "trim=zero")
+	if got, want := names(t, c, "query-block", "device"), "ahci0.0 ahci0.1.0 nvme0n1 nvme1n1 ahci0.1.1"; got != want {
+		t.Errorf("drives %s, want %s", got, want)
+	}
+	do("no AHCI adapter with a free port", "plug", "ahci", "file=mem:1M")
+	do("", "link", "ahci0.0", "off")
+	do("only the cable between adapter and port multiplier can be pulled, ahci0.1", "link", "ahci0.1.1", "off")
+	do("", "unplug", "ahci0.1.0")
+	do("wwn=12: must be 16 hexadecimal digits", "plug", "ahci", "file=mem:1M", "wwn=12")
+	do("firmware revision \"123456789\": at most 8", "plug", "ahci", "file=mem:1M", "firmware=123456789")
+	do("rpm=70000: must be a number from 1 to 65534", "plug", "ahci", "file=mem:1M", "rpm=70000")
+	do("trim=maybe: must be on, zero or off", "plug", "ahci", "file=mem:1M", "trim=maybe")
+	do("unknown setting \"trim\"", "plug", "ahci", "file=mem:1M", "media=cdrom", "trim=on")
+	do("multiplier= is for an adapter alone", "plug", "ahci", "file=mem:1M", "multiplier=3")
+	do("are for zoned only", "plug", "nvme", "file=mem:1M", "zone-size=1M")
+	do("transfers of 1000 bytes: must be a power of two", "plug", "nvme", "file=mem:1M", "mdts=1000")
+	do("uuid=0: must be 32 hexadecimal digits", "plug", "nvme", "file=mem:1M", "uuid=0")
+	do("", "plug", "ahci", "file=mem:1M")
+	if got := names(t, c, "query-block", "device"); !strings.HasSuffix(got, " ahci0.1.0") {
+		t.Errorf("drives %s", got)
+	}
+}
+
+// TestControlForwards checks that each forward of a network device that is plugged in is opened: of several, any that is
+// impossible is the error.
+func TestControlForwards(t *testing.T) {
+	c, _ := controlled(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := fmt.Sprintf("tcp:%v-:22", l.Addr())
+	for _, forwards := range [][]string{{taken, "tcp::0-:23"}, {"tcp::0-:23", taken}, {"udp::0-:53", "tcp::0-:80", taken}} {
+		_, err := c.Execute("device_add", map[string]any{"driver": "virtio-net", "netdev": "user", "hostfwd": forwards})
+		if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+			t.Errorf("%q: %v, want an error about %v", forwards, err, l.Addr())
+		}
+	}
+	for _, x := range []struct {
+		args []string
+		want string // of an error
+	}{
+		{[]string{"plug", "e1000e", "netdev=user", "hostfwd=tcp::0-:22", "hostfwd=udp::0-:53", "isolated"}, ""},
+		{[]string{"plug", "nvme", "file=mem:1M", "serial=007", "ro"}, ""},
+		{[]string{"plug", "nvme", "file=mem:1M", "file=mem:2M"}, "file is given 2 times; only hostfwd= may be"},
+		{[]string{"plug", "virtio-net", "netdev=user", "hostfwd=tcp::1-:2", "hostfwd"}, "hostfwd=on: must be tcp|udp"},
+	} {
+		name, m, err := ctlCommand(x.args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = c.Execute(name, m); x.want == "" && err != nil || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%q: %v, want %q", x.args, err, x.want)
+		}
+	}
+}
+
+// TestCtlCommands checks what becomes of command lines.
+func TestCtlCommands(t *testing.T) {
+	for _, x := range []struct{ args, want string }{
+		{"plug nvme file=a.img serial=0010 ro", `device_add {"driver":"nvme","file":"a.img","ro":true,"serial":"0010"}`},
+		{"plug e1000e netdev=user hostfwd=a hostfwd=b hostfwd=c", `device_add {"driver":"e1000e","hostfwd":["a","b","c"],"netdev":"user"}`},
+		{"unplug nvme1", `device_del {"id":"nvme1","x-surprise":false}`},
+		{"pull nvme1", `device_del {"id":"nvme1","x-surprise":true}`},
+		{"link ahci0.1 off", `set_link {"name":"ahci0.1","up":false}`},
+		{"insert ahci0.1 b.iso", `blockdev-change-medium {"device":"ahci0.1","filename":"b.iso"}`},
+		{"balloon value=1024", `balloon {"value":1024}`},
+		{"power-loss", "x-power-loss null"},
+		{"link ahci0.1 of", "must be on or off"},
+		{"link ahci0.1", "DEVICE on|off"},
+		{"plug", "DRIVER KEY=VALUE"},
+		{"plug nvme =x", "=x: must be KEY=VALUE"},
+		{"plug nvme driver=ahci", "driver=ahci: must be"},
+		{"eject", "eject DEVICE"},
+		{"status now", "now: must be KEY=VALUE"},
+	} {
+		name, m, err := ctlCommand(strings.Fields(x.args))
+		got := fmt.Sprint(err)
+		if err == nil {
+			p, e := json.Marshal(m)
+			if e != nil {
+				t.Fatal(e)
+			}
+			got = name + " " + string(p)
+		}
+		if got != x.want && (err == nil || !strings.Contains(got, x.want)) {
+			t.Errorf("%s: %s, want %s", x.args, got, x.want)
 		}
 	}
 }
@@ -219,6 +331,9 @@ func TestDeviceErrors(t *testing.T) {
 		"nvme,file=mem:1M,serial=A,serial=B": "given twice",
 		"ahci,ports=99":                      "ports=99: must be a number from 1 to 32",
 		"ahci,serial=1":                      "there is none without file=",
+		"ahci,multiplier=16":                 "multiplier=16: must be a number from 1 to 15",
+		"ahci,msi=3":                         "msi=3: must be 0 or a power of two",
+		"ahci,ncq=maybe":                     "ncq=maybe: must be on or off",
 		"ahci,ports=2,file=mem:1M":           "ports= is for an adapter alone",
 		"virtio-net":                         "netdev= is missing",
 		"virtio-net,netdev=user,ifname=x":    "ifname= is for tap",

@@ -21,10 +21,12 @@ func newCtl() *cobra.Command {
 		Long: "Send one command to the control socket of a machine that was started with --control.\n" +
 			"Short forms: plug, unplug, pull (surprise removal), eject, insert, link, fault, faults,\n" +
 			"unfault, serial, pci, block, net, pause, resume, reset, powerdown, power-loss, quit, status.\n" +
-			"Devices and drives are named as block, net and pci list them; plug takes what --device takes.\n" +
+			"Devices and drives are named as block, net and pci list them. plug takes what --device takes,\n" +
+			"with spaces instead of commas; hostfwd= any number of times.\n" +
 			"Any other command of the protocol is sent as it is; 'query-commands' lists them.",
 		Example: "  dfemu ctl --control /tmp/m.sock status\n" +
 			"  dfemu ctl --control /tmp/m.sock plug nvme file=disk.img serial=A1\n" +
+			"  dfemu ctl --control /tmp/m.sock plug virtio-net netdev=user hostfwd=tcp::2222-:22 hostfwd=tcp::8080-:80\n" +
 			"  dfemu ctl --control /tmp/m.sock fault 'nvme0,op=read,nth=10,fail=0x281'\n" +
 			"  dfemu ctl --control /tmp/m.sock link virtio-net0 off",
 		Args: usageArgs(cobra.MinimumNArgs(1)),
@@ -111,12 +113,10 @@ func ctlCommand(args []string) (name string, m map[string]any, err error) {
 		if len(rest) == 0 {
 			return "", nil, fmt.Errorf("ctl: plug DRIVER KEY=VALUE…: the models and keys of --device; 'dfemu boot --device help' lists them")
 		}
-		driver := rest[0]
-		rest = rest[1:]
-		if pairs(); m == nil {
-			m = map[string]any{}
+		m, err = plugSettings(rest[1:])
+		if err == nil {
+			m["driver"] = rest[0]
 		}
-		m["driver"] = driver
 		return "device_add", m, err
 	case "unplug", "pull":
 		if need(1, "DEVICE") {
@@ -134,7 +134,10 @@ func ctlCommand(args []string) (name string, m map[string]any, err error) {
 		}
 		return "blockdev-change-medium", m, err
 	case "link":
-		if need(2, "DEVICE on|off") {
+		if need(2, "DEVICE on|off"); err == nil && rest[1] != "on" && rest[1] != "off" {
+			err = fmt.Errorf("ctl: link %s %s: must be on or off", rest[0], rest[1])
+		}
+		if err == nil {
 			m = map[string]any{"name": rest[0], "up": rest[1] == "on"}
 		}
 		return "set_link", m, err
@@ -153,4 +156,29 @@ func ctlCommand(args []string) (name string, m map[string]any, err error) {
 	}
 	pairs()
 	return name, m, err
+}
+
+// plugSettings turns the settings of a device into arguments of device_add. Nothing is guessed of their values: digits may be
+// a serial number. A key alone is a switch that is on; one that is given more than once has a list.
+func plugSettings(args []string) (map[string]any, error) {
+	m := map[string]any{}
+	for _, a := range args {
+		k, v, given := strings.Cut(a, "=")
+		if k == "" || k == "driver" {
+			return nil, fmt.Errorf("ctl: %s: must be KEY=VALUE, with a key of --device", a)
+		}
+		var value any = v
+		if !given {
+			value = true
+		}
+		switch old := m[k].(type) {
+		case nil:
+			m[k] = value
+		case []any:
+			m[k] = append(old, value)
+		default:
+			m[k] = []any{old, value}
+		}
+	}
+	return m, nil
 }
