@@ -71,7 +71,7 @@ func main() {
 	sh.Add(deviceCommands(devices, dev)...)
 	sh.Add(netCommands(nets, stack)...)
 	sh.Add(loadCommands(k, dev)...)
-	sh.Add(memoryCommands(k)...)
+	sh.Add(memoryCommands(k, p)...)
 	k.Printf("ready after %d ms", p.Now().Milliseconds())
 	if what, ok := o["dfly.selftest"]; ok {
 		sh.Exec("selftest " + strings.ReplaceAll(what, ",", " "))

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"dfemu/kernel/kern"
+	"dfemu/kernel/platform/pc64"
 	"dfemu/kernel/shell"
 )
 
 // hog takes all memory that can be had, in the ways that there are.
 type hog struct {
+	p     *pc64.Platform
 	k     *kern.Kernel
 	mu    sync.Mutex
 	dma   []kern.DMA
@@ -29,8 +31,8 @@ const (
 )
 
 // memoryCommands are the shell's commands that use memory up.
-func memoryCommands(k *kern.Kernel) []shell.Command {
-	h := &hog{k: k}
+func memoryCommands(k *kern.Kernel, p *pc64.Platform) []shell.Command {
+	h := &hog{k: k, p: p}
 	return []shell.Command{{Name: "hog", Args: "ask|dma|heap|threads|objects|goroutines|free", Help: "take all memory or threads there are, and keep them; objects may, and goroutines do, end the system", Run: h.run}}
 }
 
@@ -118,10 +120,10 @@ func (h *hog) take(w io.Writer, what string, one func(n int) error) error {
 	return nil
 }
 
-// Of threads that do nothing: what each takes of memory, in bytes, and how long one has to start.
+// Of threads that do nothing: what each takes of memory, in bytes, and how long it is waited before it is looked why one has not begun.
 const (
 	hogThread = 64 << 10
-	hogStart  = 500 * time.Millisecond
+	hogStart  = 100 * time.Millisecond
 )
 
 // start starts threads until one does not begin, or there is no memory for it.
@@ -139,7 +141,9 @@ func (h *hog) start(w io.Writer) {
 			begin.Set()
 			end.Wait(-1)
 		}))
-		begun = begin.Wait(hogStart)
+		for begun = begin.Wait(hogStart); !begun && !h.p.Full(); {
+			begun = begin.Wait(hogStart)
+		}
 	}
 	if why == nil {
 		why = errors.New("one more waits until one ends")

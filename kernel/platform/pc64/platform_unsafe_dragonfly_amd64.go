@@ -83,8 +83,12 @@ func (p *Platform) takeSlot(name string) {
 			p.Console([]byte(fmt.Sprintf("threads: there are %d, and no more can be had: %s waits until one ends\n", cap(p.slots), name)))
 		}
 		p.slots <- struct{}{}
+		p.full.Store(false)
 	}
 }
+
+// Full tells whether somebody waits for a thread to end, to begin one.
+func (p *Platform) Full() bool { return p.full.Load() }
 
 // setThread makes the calling thread what a says.
 func setThread(a kern.ThreadAttr) {
