@@ -159,7 +159,9 @@ type Hot struct {
 	Alarm [StackGuard/8 + 1]uint64
 	// goroutine is the descriptor of the one that executes Run.
 	goroutine uintptr
-	Temp      [4]uint64
+	// Space is where the number of the address space is for the index of the TLB's entries, in bytes. CPL 3 alone uses it.
+	Space uint64
+	Temp  [4]uint64
 	// NoPage is in a Slot in the place of a page's address where there is none: accesses to it would reach the host's
 	// memory unchecked. It is chosen at random among what is not canonical, so that no guest can form it.
 	NoPage uint64
@@ -176,7 +178,7 @@ type Hot struct {
 	entered   uint64 // times translated code was entered
 	ops       uint64 // instructions executed for it
 
-	_ [256 - 160]byte
+	_ [256 - 168]byte
 	// Slots are what the code of CPL 0 to 2, and that of CPL 3, reached last by each way of addressing.
 	Slots  [2][slotRoom]Slot
 	Kernel [1 << TargetBits]Target
@@ -434,6 +436,7 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 		h.VecOK = c.vectorsUsable()
 		h.entered++
 		c.setGuard()
+		h.Space = c.ctx & spaceMask << entryShift
 		t.Enter(c, at)
 		switch h.Kind {
 		case SiteRIP:

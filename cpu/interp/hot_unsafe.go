@@ -16,7 +16,7 @@ type Layout struct {
 	Wide, WideTag, WideDelta                            int32
 	WideEntries                                         int32
 	Vec, MXCSR                                          int32
-	Flags, Kind, Site, Page, RIP, Guard                 int32
+	Flags, Kind, Site, Page, RIP, Guard, Space          int32
 	Temp, VecIn, VecOK, HostMXCSR                       int32
 	Kernel, User                                        int32 // of Target
 	Generation                                          int32 // of the kernel's targets, then of the user's
@@ -70,7 +70,7 @@ func TheLayout() Layout {
 		WideEntries: wideSize,
 		Vec:         int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.Vec)), MXCSR: int32(unsafe.Offsetof(c.s) + unsafe.Offsetof(c.s.MXCSR)),
 		Flags: hot + int32(unsafe.Offsetof(c.hot.Flags)), Kind: hot + int32(unsafe.Offsetof(c.hot.Kind)), Site: hot + int32(unsafe.Offsetof(c.hot.Site)),
-		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), Guard: hot + int32(unsafe.Offsetof(c.hot.Guard)),
+		Page: hot + int32(unsafe.Offsetof(c.hot.Page)), RIP: hot + int32(unsafe.Offsetof(c.hot.RIP)), Guard: hot + int32(unsafe.Offsetof(c.hot.Guard)), Space: hot + int32(unsafe.Offsetof(c.hot.Space)),
 		Temp: hot + int32(unsafe.Offsetof(c.hot.Temp)), VecIn: hot + int32(unsafe.Offsetof(c.hot.VecIn)), VecOK: hot + int32(unsafe.Offsetof(c.hot.VecOK)),
 		HostMXCSR: hot + int32(unsafe.Offsetof(c.hot.HostMXCSR)),
 		Kernel:    hot + int32(unsafe.Offsetof(c.hot.Kernel)), User: hot + int32(unsafe.Offsetof(c.hot.User)),

@@ -14,7 +14,7 @@ func (c *CPU) ea(o *Op) uint64 {
 // readable returns where the n bytes at va are in the host, if the TLB knows
 // that they may be read, and nil otherwise.
 func (c *CPU) readable(va, n uint64) hostPage {
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.r != (va+n-1)&pageMask|c.ctx {
 		return nil
 	}
@@ -23,7 +23,7 @@ func (c *CPU) readable(va, n uint64) hostPage {
 
 // writable is readable for stores.
 func (c *CPU) writable(va, n uint64) hostPage {
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.w != (va+n-1)&pageMask|c.ctx {
 		return nil
 	}

@@ -14,7 +14,7 @@ func locked[T word](c *CPU, o *Op, f func(old T) T) (old T, ok bool) {
 // lockedAt is locked for linear address va.
 func lockedAt[T word](c *CPU, o *Op, va uint64, f func(old T) T) (old T, ok bool) {
 	n := sizeOf[T]()
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.w == (va+n-1)&pageMask|c.ctx && (unalignedAtomics || va&(n-1) == 0) {
 		p := hostAt(e.host, va)
 		for {

@@ -320,6 +320,7 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 	for {
 		h.VecOK = c.vectorsUsable()
 		c.setGuard()
+		h.Space = c.ctx & spaceMask << entryShift
 		t.Enter(c, at)
 		if h.Kind != SiteOp {
 			c.left(t)

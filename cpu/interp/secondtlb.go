@@ -38,9 +38,9 @@ func (t *secondTLB) resize(n int) {
 	t.lost = 0
 }
 
-// at returns the place of a linear address.
-func (t *secondTLB) at(va uint64) *secondEntry {
-	return &t.entries[va>>12&uint64(len(t.entries)-1)]
+// at returns the place of a page, by its tag, of which it looks at the address and the number of the address space.
+func (t *secondTLB) at(tag uint64) *secondEntry {
+	return &t.entries[(tag>>12^tag&spaceMask)&uint64(len(t.entries)-1)]
 }
 
 // drop forgets everything, and gives up room that was not needed.
@@ -79,11 +79,11 @@ func (t *secondTLB) keep(e *tlbEntry, old uint64) {
 
 // again fills the TLB for an access inside one page from the second one, and returns the byte's place in the host, or nil.
 func (c *CPU) again(va uint64, acc access, ctx uint64) hostPage {
-	s := c.second.at(va)
 	tag := va&pageMask | ctx
+	s := c.second.at(tag)
 	if ctx&(ctxUser|ctxSlow) != ctxUser || s.gen != c.second.gen || s.r != tag || acc == accWrite && s.w != tag {
 		return nil
 	}
-	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{r: s.r, w: s.w, host: s.host, delta: hostDelta(s.host, va)}
+	c.tlb[tlbIndex(va, ctx)] = tlbEntry{r: s.r, w: s.w, host: s.host, delta: hostDelta(s.host, va)}
 	return hostAt(s.host, va)
 }

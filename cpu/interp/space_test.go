@@ -39,10 +39,19 @@ func TestSpaces(t *testing.T) {
 		t.Errorf("another address space: loaded %d", got)
 	}
 	aim(rigData)
+	walks := c.stats.TLBMisses
 	enter(1, true)
 	if got := load(); got != 1 {
 		t.Errorf("back in the first: loaded %d", got)
 	}
+	enter(2, true)
+	if got := load(); got != 2 {
+		t.Errorf("back in the second: loaded %d", got)
+	}
+	if n := c.stats.TLBMisses - walks; n != 0 {
+		t.Errorf("the page has one place in the TLB for both: page tables were walked %d times", n)
+	}
+	enter(1, true)
 	aim(rigData + 0x1000)
 	enter(1, false)
 	if got := load(); got != 2 {

@@ -34,6 +34,10 @@ type tlbEntry struct {
 	delta uint64
 }
 
+// tlbIndex is the place of a page in the TLB. Programs have the same addresses in use, whose entries have different places by the number of the
+// address space.
+func tlbIndex(va, ctx uint64) uint64 { return (va>>12 ^ ctx&spaceMask) & (tlbSize - 1) }
+
 // itlbEntry maps one page for instruction fetch.
 type itlbEntry struct {
 	tag  uint64
@@ -101,8 +105,9 @@ func (c *CPU) dropLocal(i int) {
 // flushPage drops the translations of one linear page.
 func (c *CPU) flushPage(va uint64) {
 	c.dropSlots()
-	c.tlb[va>>12&(tlbSize-1)] = tlbEntry{}
-	*c.second.at(va) = secondEntry{}
+	here := va&pageMask | c.sys.spaces.tag()
+	c.tlb[tlbIndex(va, 0)], c.tlb[tlbIndex(va, here)] = tlbEntry{}, tlbEntry{}
+	*c.second.at(here) = secondEntry{}
 	c.itlb[va>>12&(itlbSize-1)] = itlbEntry{}
 	n := pageBit(va)
 	for level := range c.codePages {
@@ -215,7 +220,7 @@ func (c *CPU) address(o *Op, n int, acc access) (va uint64, ok bool) {
 // for the choice between #SS and #GP, which segment; it may be nil for
 // accesses that the processor makes by itself.
 func loadAt[T word](c *CPU, o *Op, va uint64) (T, bool) {
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.r == (va+sizeOf[T]()-1)&pageMask|c.ctx {
 		return hostLoad[T](hostAt(e.host, va)), true
 	}
@@ -225,7 +230,7 @@ func loadAt[T word](c *CPU, o *Op, va uint64) (T, bool) {
 
 // storeAt writes the T at linear address va.
 func storeAt[T word](c *CPU, o *Op, va uint64, v T) bool {
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.w == (va+sizeOf[T]()-1)&pageMask|c.ctx {
 		hostStore(hostAt(e.host, va), v)
 		return true
@@ -286,7 +291,7 @@ func (c *CPU) storeBytes(o *Op, va uint64, p []byte) bool {
 // readSys and writeSys access system structures (descriptor tables, task
 // state, the stacks of gates) with supervisor rights whatever the CPL.
 func (c *CPU) readSys(va uint64, n int) (uint64, bool) {
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, ctxValid)]
 	if n == 8 && e.r == (va+7)&pageMask|ctxValid {
 		return hostLoad[uint64](hostAt(e.host, va)), true
 	}
@@ -301,7 +306,7 @@ func (c *CPU) writeSys(va uint64, n int, v uint64) bool {
 // fault if not.
 func (c *CPU) probe(o *Op, va uint64, n int, acc access) bool {
 	last := va + uint64(n) - 1
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	tag := last&pageMask | c.ctx
 	if acc == accWrite && e.w == tag || acc == accRead && e.r == tag {
 		return true

@@ -35,7 +35,7 @@ func (c *CPU) loadLane(o *Op) (v lane, ok bool) {
 	if !ok {
 		return v, false
 	}
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.r == (va+15)&pageMask|c.ctx {
 		p := hostAt(e.host, va)
 		return lane{hostLoad[uint64](p), hostLoad[uint64](hostAdd(p, 8))}, true
@@ -60,7 +60,7 @@ func (c *CPU) loadLanes(o *Op) (l, h lane, ok bool) {
 	if !ok {
 		return l, h, false
 	}
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.r == (va+31)&pageMask|c.ctx {
 		p := hostAt(e.host, va)
 		return lane{hostLoad[uint64](p), hostLoad[uint64](hostAdd(p, 8))},
@@ -81,7 +81,7 @@ func (c *CPU) storeLane(o *Op, v lane) bool {
 	if !ok {
 		return false
 	}
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.w == (va+15)&pageMask|c.ctx {
 		p := hostAt(e.host, va)
 		hostStore(p, v.lo)
@@ -98,7 +98,7 @@ func (c *CPU) storeLanes(o *Op, l, h lane) bool {
 	if !ok {
 		return false
 	}
-	e := &c.tlb[va>>12&(tlbSize-1)]
+	e := &c.tlb[tlbIndex(va, c.ctx)]
 	if e.w == (va+31)&pageMask|c.ctx {
 		p := hostAt(e.host, va)
 		hostStore(p, l.lo)

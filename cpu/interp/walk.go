@@ -88,11 +88,11 @@ func (c *CPU) translate(o *Op, va uint64, acc access, ctx uint64) (phys uint64, 
 		return phys, host, true
 	}
 	if ctx&ctxSlow == 0 {
-		e := &c.tlb[va>>12&(tlbSize-1)]
+		i := tlbIndex(va, ctx)
+		e := &c.tlb[i]
 		tag, old := va&pageMask|ctx, e.r
 		if e.r != tag {
 			*e = tlbEntry{r: tag, host: page, delta: hostDelta(page, va)}
-			i := va >> 12 & (tlbSize - 1)
 			if c.sys.walkedGlobal {
 				c.tlbGlobal[i>>6] |= 1 << (i & 63)
 			} else {

@@ -190,6 +190,13 @@ func (a *asm) shrImm64(d reg, n uint8) {
 	a.byte(n)
 }
 
+// rotate is RORX: it turns s right into d and changes no flags.
+func (a *asm) rotate(d, s reg, n uint8) {
+	a.byte(0xc4, ^rexBits(uint8(d), inReg(s))<<5&0xe0|3, 0xfb, 0xf0)
+	a.modrm(uint8(d), inReg(s))
+	a.byte(n)
+}
+
 // jump appends a jump with a 32-bit displacement to be patched, and returns where that is.
 func (a *asm) jump() int {
 	a.byte(0xe9)

@@ -65,7 +65,7 @@ func (b *builder) generic(n *inst) {
 			if a.High {
 				s := free[0]
 				free = free[1:]
-				b.rotate8(s, h, 8)
+				b.rotate(s, h, 8)
 				if dest {
 					back[saves].r, back[saves].g, back[saves].high = s, g, true
 					saves++
@@ -110,9 +110,9 @@ func (b *builder) generic(n *inst) {
 			continue
 		}
 		h := hostOf[back[i].g]
-		b.rotate8(h, h, 8)
+		b.rotate(h, h, 8)
 		b.op(0, false, true, mapOne, 0x88, uint8(back[i].r), inReg(h))
-		b.rotate8(h, h, 56)
+		b.rotate(h, h, 56)
 	}
 }
 
@@ -156,13 +156,6 @@ func scratches(n *inst) (c int) {
 		}
 	}
 	return c
-}
-
-// rotate8 is RORX: it turns s right into d and changes no flags.
-func (b *builder) rotate8(d, s reg, n uint8) {
-	b.byte(0xc4, ^rexBits(uint8(d), inReg(s))<<5&0xe0|3, 0xfb, 0xf0)
-	b.modrm(uint8(d), inReg(s))
-	b.byte(n)
 }
 
 // preserveFlags makes sure that the host's flags are the guest's if n reads or keeps some that matter.

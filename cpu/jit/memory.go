@@ -157,8 +157,10 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	b.lea64(r15, at(r14, c.size-1))
 	b.aluImm(4, true, inReg(r15), -pageSize)
 	b.alu64(1, r15, field(layout.Ctx))
-	b.mov64(rAX, r14)
-	b.shrImm64(rAX, 12-5)
+	b.rotate(rAX, r14, 12-5)
+	if b.r.User {
+		b.alu64(6, rAX, field(layout.Space))
+	}
 	b.aluImm(4, false, inReg(rAX), (layout.TLBEntries-1)<<5)
 	// An access that crosses into the next page finds the entry of the first and has the tag of the second.
 	b.alu64(7, r15, rm{mem: true, reg: rBP, index: rAX, disp: layout.TLB + entry - bias})

@@ -198,10 +198,12 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 		a.u32(interp.ContextAC)
 		return a.jcc(ccNE)
 	}
-	// entry leaves in rCX the entry of a table for the address in r14.
-	entry := func(shift uint8, entries, table int32) {
-		a.mov64(rCX, r14)
-		a.shrImm64(rCX, shift-5)
+	// entry leaves in rCX the entry of a table for the address in r14; spaced: the place depends on the address space.
+	entry := func(shift uint8, entries, table int32, spaced bool) {
+		a.rotate(rCX, r14, shift-5)
+		if spaced {
+			a.alu64(6, rCX, field(layout.Space))
+		}
 		a.aluImm(4, false, inReg(rCX), (entries-1)<<5)
 		a.lea64(rCX, rm{mem: true, reg: rBP, index: rCX, disp: table - bias})
 	}
@@ -210,7 +212,7 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 	a.push(rCX)
 	a.push(rDX)
 	// 2 MiB, for loads and stores.
-	entry(21, layout.WideEntries, layout.Wide)
+	entry(21, layout.WideEntries, layout.Wide, false)
 	a.mov64(rDX, r15)
 	a.aluImm(4, true, inReg(rDX), -widePage)
 	a.alu64(1, rDX, field(layout.Ctx))
@@ -231,7 +233,7 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 
 	// 4 KiB. An access that crosses into the next page finds the entry of the first and has the tag of the second.
 	a.land(narrow)
-	entry(12, layout.TLBEntries, layout.TLB)
+	entry(12, layout.TLBEntries, layout.TLB, user)
 	a.aluImm(4, true, inReg(r15), -pageSize)
 	a.mov64(rDX, r15)
 	a.alu64(1, rDX, field(layout.Ctx))
@@ -259,8 +261,8 @@ func makeFill(a *asm, tag int32, user bool) uintptr {
 	a.land(miss)
 	if user {
 		a.push(rBX)
-		a.mov64(rBX, r14)
-		a.shrImm64(rBX, 12-5)
+		a.rotate(rBX, r14, 12-5)
+		a.alu64(6, rBX, field(layout.Space))
 		a.alu64(4, rBX, field(layout.SecondMask))
 		a.alu64(0, rBX, field(layout.Second))
 		second := layout.SecondRead
