@@ -94,6 +94,9 @@ func panics(x *context) bool {
 // outOfMemory ends the system: the runtime touches a page that was promised and cannot be had.
 func outOfMemory(va uint64) {
 	vmLock.Store(0)
+	if !comeDown() {
+		halted()
+	}
 	print("\nout of memory: ")
 	printDec(uint64(pages.Free()))
 	print(" pages free of ")
@@ -103,7 +106,7 @@ func outOfMemory(va uint64) {
 	print("; the Go runtime needs the page at ")
 	printHex(va)
 	print("\n")
-	die("out of memory")
+	report("out of memory", 0, 0, framePointer())
 }
 
 // Available implements kern.Platform.

@@ -10,11 +10,35 @@ import (
 // stopping is set, by assembly's leave, once the system is coming down.
 var stopping int32
 
+// reporter is the index, plus one, of the CPU that reports why.
+var reporter atomic.Uint64
+
 const pvpanicPort = 0x505
+
+// comeDown makes this CPU the one that reports why the system ends, before it writes anything: one that wants to as well waits to be stopped. It returns
+// false on the CPU that reports already, when something else has failed meanwhile.
+func comeDown() bool {
+	me := this().index + 1
+	if atomic.SwapInt32(&stopping, 1) == 0 {
+		reporter.Store(me)
+		return true
+	}
+	if reporter.Load() != me {
+		halted()
+	}
+	return false
+}
+
+// halted waits for ever.
+func halted() {
+	for {
+		halt()
+	}
+}
 
 // kfatal is a fault of the bottom layer, with interrupts off.
 func kfatal(frame *[7]uint64, bp uint64) {
-	p := this()
+	p, first := this(), comeDown()
 	print("\nfatal trap ")
 	printDec(frame[0])
 	print(" error ")
@@ -24,7 +48,10 @@ func kfatal(frame *[7]uint64, bp uint64) {
 	print(" in the kernel's bottom layer on cpu")
 	printDec(p.index)
 	print("\n")
-	dieAt("fatal trap", frame[0], frame[2], bp)
+	if !first {
+		halted()
+	}
+	report("fatal trap", frame[0], frame[2], bp)
 }
 
 // kstopped is the non-maskable interrupt: it stops a CPU when the system comes down, and is the
@@ -36,9 +63,7 @@ func kstopped(frame *[7]uint64, bp uint64) {
 	}
 	p.stopPC, p.stopFP = frame[2], bp
 	atomic.StoreUint32(&p.stopped, 1)
-	for {
-		halt()
-	}
+	halted()
 }
 
 // kself is a system call with interrupts off: the runtime reports a panic of the bottom layer.
@@ -59,12 +84,15 @@ func die(why string) { dieAt(why, 0, 0, framePointer()) }
 // dieAt is die with a number to be told, and where the trace begins: an instruction, if not 0, and a
 // frame pointer.
 func dieAt(why string, n, pc, bp uint64) {
-	me := this()
-	if atomic.SwapInt32(&stopping, 1) != 0 {
-		for {
-			halt()
-		}
+	if !comeDown() {
+		halted()
 	}
+	report(why, n, pc, bp)
+}
+
+// report writes why the system ends, where each CPU is and what all threads do, and ends it. It is called after comeDown.
+func report(why string, n, pc, bp uint64) {
+	me := this()
 	noWatches()
 	print("\npanic: ")
 	print(why)
