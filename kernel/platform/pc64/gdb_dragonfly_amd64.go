@@ -18,6 +18,11 @@ const (
 var (
 	gdbServer *gdb.Server
 	gdbKnown  atomic.Uint32
+	// gdbTalks goes up when the server begins to speak with gdb and when it ends.
+	gdbTalks atomic.Uint32
+	// gdbWoke is the byte that woke the server, and gdbWokeAt what gdbTalks was before that was read. They belong to the CPU that takes the port's interrupt.
+	gdbWoke   byte
+	gdbWokeAt uint32
 )
 
 // StartGDB lets gdb at COM2 stop the machine; with onPanic a panic does, before the debugger on the console if that is to come, too. It returns
@@ -62,9 +67,9 @@ func debugInterrupt(c *lwkt.CPU) {
 		return
 	}
 	for in8(com2+uartLSR)&uartReady != 0 {
-		if b := in8(com2); gdb.Wakes(b) {
-			gdbServer.Push(b)
-			stopForGDB(c, enterGDB)
+		gdbWokeAt = gdbTalks.Load()
+		if gdbWoke = in8(com2); gdb.Wakes(gdbWoke) {
+			stopForGDB(c, enterWoken)
 		}
 	}
 }
@@ -77,7 +82,19 @@ func stopForGDB(c *lwkt.CPU, enter func(id int)) {
 	}
 }
 
-func enterGDB(id int) { gdbServer.Enter(id, gdb.Interrupt) }
+func enterGDB(id int) {
+	gdbTalks.Add(1)
+	gdbServer.Enter(id, gdb.Interrupt)
+	gdbTalks.Add(1)
+}
+
+// enterWoken is called for a byte that came. Where another CPU has spoken with gdb since, the byte was gdb's part in that, and gdb has no wish left.
+func enterWoken(id int) {
+	if gdbTalks.Load() == gdbWokeAt {
+		gdbServer.Push(gdbWoke)
+		enterGDB(id)
+	}
+}
 
 // enterIfNew waits for a gdb. One that came while the other CPUs were being stopped has had its say.
 func enterIfNew(id int) {
@@ -106,7 +123,9 @@ func gdbTrap(c *lwkt.CPU, x *context) bool {
 	}
 	debug(c, func(id int) {
 		watchesSeen = hits
+		gdbTalks.Add(1)
 		taken = gdbServer.Trap(id, x.vec == 3, x.rip)
+		gdbTalks.Add(1)
 	})
 	return taken
 }
