@@ -28,6 +28,13 @@ type client struct {
 	tag   uint16
 }
 
+// flying tells whether the request with a tag is under way.
+func (c *client) flying(tag uint16) bool {
+	c.dev.mu.Lock()
+	defer c.dev.mu.Unlock()
+	return c.dev.flying[tag] != nil
+}
+
 func newClient(t *testing.T, readOnly bool) *client {
 	t.Helper()
 	c := &client{T: t, dir: filepath.Join(t.TempDir(), "share"), rec: &devtest.Recorder{}, clock: devtest.NewClock(time.Unix(0, 0))}
@@ -604,6 +611,9 @@ func TestFaults(t *testing.T) {
 	c.q.Add([][]byte{c.message(tRead, 1, z, 3)}, 100)
 	old = c.tag
 	c.q.Kick()
+	for !c.rec.Has("command Tread", fmt.Sprintf("tag=%d", old)) || c.flying(old) { // a flush that came sooner would have it answered
+		runtime.Gosched()
+	}
 	c.do(tFlush, old)
 	c.rec.Disturb("Tread", devices.Effect{Hold: 1})
 	c.q.Add([][]byte{c.message(tRead, 1, z, 3)}, 100)
