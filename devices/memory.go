@@ -34,6 +34,16 @@ func (e *MemoryError) Error() string {
 	return fmt.Sprintf("DMA of %d bytes at %#x: %s", e.Size, e.Addr, e.Why)
 }
 
+// Reaches reports whether the first and the last of n bytes at addr, at least one, are memory.
+func Reaches(m Memory, addr, n uint64) bool {
+	for _, at := range [...]uint64{addr, addr + n - 1} {
+		if _, err := m.View(at, 1); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // ReadU16 reads a little-endian 16-bit value.
 func ReadU16(m Memory, addr uint64) (uint16, error) {
 	var b [2]byte

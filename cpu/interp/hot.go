@@ -433,11 +433,8 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 	h := c.begin()
 	at := u.Entry
 	for {
-		h.VecOK = c.vectorsUsable()
 		h.entered++
-		c.setGuard()
-		h.Space = c.ctx & spaceMask << entryShift
-		t.Enter(c, at)
+		c.enterCode(t, at)
 		switch h.Kind {
 		case SiteRIP:
 			c.left(t)
@@ -482,6 +479,15 @@ func (c *CPU) execute(t Translator, u *Unit) (st status, site uint32) {
 			return st, 0
 		}
 	}
+}
+
+// enterCode executes translated code from at on, with everything in Hot that does not change in it.
+func (c *CPU) enterCode(t Translator, at uintptr) {
+	h := &c.hot
+	h.VecOK = c.vectorsUsable()
+	h.Space = c.ctx & spaceMask << entryShift
+	c.setGuard()
+	t.Enter(c, at)
 }
 
 // A unit that is left because of accesses that are not in one page maxSplits times in splitTime ns is made again.

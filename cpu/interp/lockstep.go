@@ -318,10 +318,7 @@ func (c *CPU) executeTo(t Translator, u *Unit, stop int) (status, *Op) {
 	h := c.begin()
 	at := u.Entry
 	for {
-		h.VecOK = c.vectorsUsable()
-		c.setGuard()
-		h.Space = c.ctx & spaceMask << entryShift
-		t.Enter(c, at)
+		c.enterCode(t, at)
 		if h.Kind != SiteOp {
 			c.left(t)
 			return stBranch, nil

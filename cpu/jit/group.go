@@ -219,14 +219,10 @@ func (b *builder) reachAt(n *inst, a access) rm {
 // possible, and leaves in r14 the distance of the group's start from that of the page.
 func (b *builder) fillGroup(c *cold) []int {
 	a := &c.access
-	stub := b.t.stubs.read[b.level()]
-	if a.write {
-		stub = b.t.stubs.write[b.level()]
-	}
 	b.offBase(r14, a.base, a.disp)
 	b.lea64(r15, at(r14, c.size-1))
 	b.lea64(rAX, b.slotAt(int(a.base), 0))
-	b.callTo(stub)
+	b.callTo(b.filler(a.write))
 	j := b.jcc(ccB)
 	b.offBase(r14, a.base, a.disp)
 	b.alu64(5, r14, b.slotAt(int(a.base), slotTag(a.write)))

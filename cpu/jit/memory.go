@@ -143,13 +143,21 @@ func (b *builder) check(slot int, size int32, write bool, align uint8, f found) 
 	b.colds = append(b.colds, cold{from: []int{away}, kind: coldPage, next: back, slot: slot, write: write, size: size, found: f})
 }
 
+// filler is the stub that fills a slot for loads or stores.
+func (b *builder) filler(write bool) uintptr {
+	if write {
+		return b.t.stubs.write[b.level()]
+	}
+	return b.t.stubs.read[b.level()]
+}
+
 // elsewhere is cold code: the access c is not to the page that its slot has, but at r14 from there. The slot changes to
 // a page that is reached the second time in a row; with other accesses in between that would cost more than it gains.
 func (b *builder) elsewhere(c *cold, miss uintptr) {
 	back := b.base + uintptr(c.next)
-	stub, entry := b.t.stubs.read[b.level()], layout.TLBRead
+	entry := layout.TLBRead
 	if c.write {
-		stub, entry = b.t.stubs.write[b.level()], layout.TLBWrite
+		entry = layout.TLBWrite
 	}
 	if !c.pair {
 		b.alu64(0, r14, b.slotAt(c.slot, slotTag(c.write)))
@@ -197,7 +205,7 @@ func (b *builder) elsewhere(c *cold, miss uintptr) {
 	}
 	b.lea64(r15, at(r14, c.size-1))
 	b.lea64(rAX, b.slotAt(c.slot, 0))
-	b.callTo(stub)
+	b.callTo(b.filler(c.write))
 	b.jccTo(ccB, miss)
 	switch {
 	case c.pair:

@@ -36,7 +36,9 @@ func (b *builder) repeat(n *inst) {
 	none := b.jcc(ccE)
 	b.slow(down, many)
 	b.run(n, rDI, slotTo, true)
+	moved := r15 // the distance of RDI from the host's address
 	if n.Op == x86.MOVS {
+		moved = rAX // r15 is that of RSI
 		b.store64(field(layout.Temp), r14)
 		b.slow()
 		b.run(n, rSI, slotFrom, false)
@@ -45,11 +47,10 @@ func (b *builder) repeat(n *inst) {
 		b.mov64(rSI, r14)
 		b.load64(r14, field(layout.Temp))
 	}
-	b.mov64(rAX, r14)
-	b.alu64(5, rAX, inReg(rDI))
+	b.mov64(moved, r14)
+	b.alu64(5, moved, inReg(rDI))
 	b.mov64(rDI, r14)
 	if n.Op == x86.STOS {
-		b.mov64(r15, rAX)
 		b.mov64(rAX, hRAX)
 	}
 	code := n.Enc.Code
@@ -61,10 +62,8 @@ func (b *builder) repeat(n *inst) {
 	default:
 		b.byte(0xf3, code)
 	}
-	if n.Op == x86.STOS {
-		b.alu64(5, rDI, inReg(r15))
-	} else {
-		b.alu64(5, rDI, inReg(rAX))
+	b.alu64(5, rDI, inReg(moved))
+	if n.Op == x86.MOVS {
 		b.alu64(5, rSI, inReg(r15))
 	}
 	b.land(none)
@@ -94,14 +93,10 @@ func (b *builder) run(n *inst, p reg, slot int, write bool) {
 
 // fillRun is cold code: the bytes of c are not in the page that the slot has.
 func (b *builder) fillRun(c *cold, miss uintptr) {
-	stub := b.t.stubs.read[b.level()]
-	if c.write {
-		stub = b.t.stubs.write[b.level()]
-	}
 	b.mov64(r14, c.base)
 	b.lea64(r15, rm{mem: true, reg: c.base, index: rCX, scale: uint8(c.size), disp: -1})
 	b.lea64(rAX, b.slotAt(c.slot, 0))
-	b.callTo(stub)
+	b.callTo(b.filler(c.write))
 	b.jccTo(ccB, miss)
 	b.jumpTo(b.base + uintptr(c.next))
 }

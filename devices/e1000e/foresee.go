@@ -9,12 +9,11 @@ func (d *Device) foresee(q int) {
 	defer d.txMu.Unlock()
 	s := &d.sender
 	d.mu.Lock()
-	r := d.ringAt(0x3800, q)
-	on := d.get(0x400)&tctlEN != 0 && d.get(0)&ctrlMasterDisable == 0
+	r, on := d.sending(q)
 	st := d.s.Tx[q]
 	st.Segs = slices.Clone(st.Segs)
 	d.mu.Unlock()
-	if !on || s.hung[q] || r.n == 0 || r.head >= r.n || r.tail >= r.n || !d.fn.BusMaster() {
+	if !on || s.hung[q] || !d.fn.BusMaster() {
 		return
 	}
 	mem := d.fn.DMA()

@@ -42,6 +42,13 @@ func (d *Device) ringAt(base, q int) ring {
 	return ring{uint64(d.get(off)) | uint64(d.get(off+4))<<32, d.get(off+8) / descSize, d.get(off + 0x10), d.get(off + 0x18)}
 }
 
+// sending reads the registers of a transmit ring, and reports whether the driver has packets sent from it and has set it up. The caller holds mu.
+func (d *Device) sending(q int) (r ring, ok bool) {
+	r = d.ringAt(0x3800, q)
+	on := d.get(0x400)&tctlEN != 0 && d.get(0)&ctrlMasterDisable == 0
+	return r, on && r.n != 0 && r.head < r.n && r.tail < r.n
+}
+
 // serve sends what there is on both queues.
 func (d *Device) serve() {
 	for busy := true; busy; {
@@ -61,13 +68,12 @@ func (d *Device) sendBatch(q int) bool {
 	defer d.txMu.Unlock()
 	s := &d.sender
 	d.mu.Lock()
-	r := d.ringAt(0x3800, q)
-	on := d.get(0x400)&tctlEN != 0 && d.get(0)&ctrlMasterDisable == 0
+	r, on := d.sending(q)
 	up, vme, vet := d.up(), d.get(0)&ctrlVME != 0, uint16(d.get(offVET))
 	psp := d.get(0x400)&tctlPSP != 0
 	st := &d.s.Tx[q]
 	d.mu.Unlock()
-	if d.paused || !on || s.hung[q] || r.n == 0 || r.head >= r.n || r.tail >= r.n || r.head == r.tail || !d.fn.BusMaster() {
+	if d.paused || !on || s.hung[q] || r.head == r.tail || !d.fn.BusMaster() {
 		return false
 	}
 	n := min((r.tail+r.n-r.head)%r.n, batch, r.n-r.head)

@@ -85,13 +85,9 @@ func (s *shape) checkMemory(e *entry) {
 	if e.psdt != 0 {
 		clause = "NVMe base 2.0, 4.1.2"
 	}
-	there := func(at uint64) bool {
-		_, err := s.d.mem.View(at, 1)
-		return err == nil
-	}
 	for i := range s.segs {
 		p := &s.segs[i]
-		if !p.bucket && p.len > 0 && !(there(p.addr) && there(p.addr+p.len-1)) {
+		if !p.bucket && p.len > 0 && !devices.Reaches(s.d.mem, p.addr, p.len) {
 			s.d.strictf(s.queue, clause, "the data pointer leads to %d bytes at %#x, which are not memory", p.len, p.addr)
 			return
 		}

@@ -104,17 +104,9 @@ func New(c Config) *Device {
 // Init sets the model. It is called once, before the device is put on a bus.
 func (d *Device) Init(m Model) { d.model = m }
 
-// Serve has a queue's chains handled by up to workers goroutines; handle
-// returns the number of bytes stored in the chain's device-writable part. With
-// one worker chains are handled in order. It is called before the device is put
-// on a bus.
-func (d *Device) Serve(queue, workers int, handle func(c *Chain) (written uint32)) {
-	q := d.queues[queue]
-	d.pumps[queue] = newPump(q, workers, func(c *Chain) { q.Push(c, handle(c)) })
-}
-
-// Handle is [Device.Serve] for devices that give chains back themselves, with
-// [Queue.Push], [Queue.Finish] or [Queue.Detach].
+// Handle has a queue's chains handled by up to workers goroutines; handle gives
+// them back with [Queue.Push], [Queue.Finish] or [Queue.Detach]. With one worker
+// chains are handled in order. It is called before the device is put on a bus.
 func (d *Device) Handle(queue, workers int, handle func(c *Chain)) {
 	d.pumps[queue] = newPump(d.queues[queue], workers, handle)
 }

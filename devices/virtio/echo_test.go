@@ -29,7 +29,7 @@ func newEcho(workers int, packed bool) *echo {
 		Broken: func(err error) { e.broken.Store(&err) },
 	})
 	e.Init(e)
-	e.Serve(0, workers, e.handle)
+	e.Handle(0, workers, func(c *virtio.Chain) { e.Queue(0).Push(c, e.handle(c)) })
 	return e
 }
 

@@ -293,11 +293,7 @@ func (q *Queue) checkChain(c *Chain, num uint16, busy *inFlight, section, length
 
 // checkMemory looks at whether a buffer is memory.
 func (q *Queue) checkMemory(c *Chain, s Segment) {
-	there := func(at uint64) bool {
-		_, err := q.mem.View(at, 1)
-		return err == nil
-	}
-	if s.Len == 0 || there(s.Addr) && there(s.Addr+uint64(s.Len)-1) {
+	if s.Len == 0 || devices.Reaches(q.mem, s.Addr, uint64(s.Len)) {
 		return
 	}
 	section := "2.7.5"

@@ -77,16 +77,34 @@ func testPriority(e env) error {
 func runOrder(e env) error {
 	pris := []kern.Priority{kern.SoftNormal, kern.IntrSupport, kern.Daemon, kern.SoftTimer}
 	want := []kern.Priority{kern.IntrSupport, kern.SoftTimer, kern.SoftNormal, kern.Daemon}
+	switches, err := e.wokenSwitches("priority", pris, []int{0, 0, 0, 0}, []int{0})
+	if err != nil {
+		return err
+	}
+	order := []int{0, 1, 2, 3}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(switches[a], switches[b]) })
+	for i, j := range order {
+		if pris[j] != want[i] {
+			return fmt.Errorf("place %d of the run order has priority %d, want %d; the switches were %d for priorities %d", i, pris[j], want[i], switches, pris)
+		}
+	}
+	return nil
+}
+
+// wokenSwitches has threads of some priorities wait on CPU 1, the i-th at gate waits[i], and a thread that outranks them open gates in an order, in one critical
+// section. It returns by which switch of the CPU each thread got it.
+func (e env) wokenSwitches(name string, pris []kern.Priority, waits, opens []int) ([]uint64, error) {
 	for range 100 {
-		var gate atomic.Uint32
-		var waiting atomic.Int32
+		gates := make([]atomic.Uint32, len(pris))
 		switches := make([]uint64, len(pris))
+		var waiting atomic.Int32
 		var list []*kern.Thread
 		for i, pri := range pris {
-			list = append(list, e.k.Start(kern.ThreadAttr{Name: "priority", Priority: pri, CPU: 1}, func() {
+			gate := &gates[waits[i]]
+			list = append(list, e.k.Start(kern.ThreadAttr{Name: name, Priority: pri, CPU: 1}, func() {
 				waiting.Add(1)
 				for gate.Load() == 0 {
-					switches[i] = pc64.WaitOrder(&gate, 0)
+					switches[i] = pc64.WaitOrder(gate, 0)
 				}
 			}))
 		}
@@ -94,10 +112,12 @@ func runOrder(e env) error {
 			time.Sleep(100 * time.Microsecond)
 		}
 		time.Sleep(time.Millisecond)
-		err := e.inThread(kern.ThreadAttr{Name: "priority", Priority: kern.IntrLow, CPU: 1}, func() error {
+		err := e.inThread(kern.ThreadAttr{Name: name, Priority: kern.IntrLow, CPU: 1}, func() error {
 			e.k.CritEnter()
-			gate.Store(1)
-			e.k.Wake(&gate, 0)
+			for _, i := range opens {
+				gates[i].Store(1)
+				e.k.Wake(&gates[i], 0)
+			}
 			e.k.CritExit()
 			return nil
 		})
@@ -105,21 +125,13 @@ func runOrder(e env) error {
 			t.Join()
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if slices.Contains(switches, 0) {
-			continue // one of them was not asleep yet
+		if !slices.Contains(switches, 0) { // else one of them was not asleep yet
+			return switches, nil
 		}
-		order := []int{0, 1, 2, 3}
-		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(switches[a], switches[b]) })
-		for i, j := range order {
-			if pris[j] != want[i] {
-				return fmt.Errorf("place %d of the run order has priority %d, want %d; the switches were %d for priorities %d", i, pris[j], want[i], switches, pris)
-			}
-		}
-		return nil
 	}
-	return errors.New("the threads do not fall asleep")
+	return nil, errors.New("the threads do not fall asleep")
 }
 
 // testInterruptPreempts lets a thread compute and wakes an interrupt thread on its CPU: the interrupt thread runs at once.

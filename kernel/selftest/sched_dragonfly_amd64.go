@@ -14,49 +14,17 @@ import (
 // testFIFO wakes threads of one priority in an order that is not that of their start: they get the CPU in the order in which they were woken.
 func testFIFO(e env) error {
 	order := []int{2, 0, 3, 1}
-	for range 100 {
-		gates := make([]atomic.Uint32, len(order))
-		switches := make([]uint64, len(order))
-		var waiting atomic.Int32
-		var list []*kern.Thread
-		for i := range order {
-			list = append(list, e.k.Start(kern.ThreadAttr{Name: "fifo", Priority: kern.Daemon, CPU: 1}, func() {
-				waiting.Add(1)
-				for gates[i].Load() == 0 {
-					switches[i] = pc64.WaitOrder(&gates[i], 0)
-				}
-			}))
-		}
-		for waiting.Load() != int32(len(order)) {
-			time.Sleep(100 * time.Microsecond)
-		}
-		time.Sleep(time.Millisecond)
-		err := e.inThread(kern.ThreadAttr{Name: "fifo", Priority: kern.IntrLow, CPU: 1}, func() error {
-			e.k.CritEnter()
-			for _, i := range order {
-				gates[i].Store(1)
-				e.k.Wake(&gates[i], 0)
-			}
-			e.k.CritExit()
-			return nil
-		})
-		for _, t := range list {
-			t.Join()
-		}
-		if err != nil {
-			return err
-		}
-		if slices.Contains(switches, 0) {
-			continue // one of them was not asleep yet
-		}
-		for i := range order[1:] {
-			if switches[order[i]] > switches[order[i+1]] {
-				return fmt.Errorf("threads woken in the order %d got the CPU in that of the switches %d", order, switches)
-			}
-		}
-		return nil
+	pris := slices.Repeat([]kern.Priority{kern.Daemon}, len(order))
+	switches, err := e.wokenSwitches("fifo", pris, []int{0, 1, 2, 3}, order)
+	if err != nil {
+		return err
 	}
-	return errors.New("the threads do not fall asleep")
+	for i := range order[1:] {
+		if switches[order[i]] > switches[order[i+1]] {
+			return fmt.Errorf("threads woken in the order %d got the CPU in that of the switches %d", order, switches)
+		}
+	}
+	return nil
 }
 
 // testSlices has threads of one priority compute on a CPU: ticks let each have its turn.

@@ -169,7 +169,25 @@ func (d *Device) do(a *agreed, k ctrl) error {
 		return errors.New("the device was reset")
 	}
 	defer d.publish()
-	s := &d.state
+	if err := d.carryOut(&d.state, a, k); err != nil {
+		return err
+	}
+	if k.class == classMQ || k.class == classOffloads {
+		d.agree(a.features)
+	}
+	return nil
+}
+
+// foreseeControl is what do would say of a command, without doing it.
+func (d *Device) foreseeControl(a *agreed, k ctrl) error {
+	if err := a.permits(k); err != nil {
+		return err
+	}
+	return d.carryOut(&state{}, a, k)
+}
+
+// carryOut makes what a command asks for of a state. The command is one that is permitted.
+func (d *Device) carryOut(s *state, a *agreed, k ctrl) error {
 	switch k.class {
 	case classRx:
 		return s.setMode(k)
@@ -185,44 +203,15 @@ func (d *Device) do(a *agreed, k ctrl) error {
 		return nil
 	case classMQ:
 		n, err := d.parsePairs(k)
-		if err != nil {
-			return err
+		if err == nil {
+			s.Pairs = n
 		}
-		s.Pairs = n
-	default:
-		v, err := a.parseOffloads(k)
-		if err != nil {
-			return err
-		}
+		return err
+	}
+	v, err := a.parseOffloads(k)
+	if err == nil {
 		s.Offloads = v
 	}
-	d.agree(a.features)
-	return nil
-}
-
-// foreseeControl is what do would say of a command, without doing it.
-func (d *Device) foreseeControl(a *agreed, k ctrl) error {
-	if err := a.permits(k); err != nil {
-		return err
-	}
-	var s state
-	switch k.class {
-	case classRx:
-		return s.setMode(k)
-	case classMAC:
-		return s.setMAC(k)
-	case classVLAN:
-		return s.setVLAN(k)
-	case classAnnounce:
-		if k.code != announceAck {
-			return errUnknown
-		}
-		return nil
-	case classMQ:
-		_, err := d.parsePairs(k)
-		return err
-	}
-	_, err := a.parseOffloads(k)
 	return err
 }
 
