@@ -47,8 +47,11 @@ func (s *sataPort) name() string {
 	if s.m != nil {
 		return fmt.Sprintf("%s.%d.%d", s.a.Name(), s.port, s.fan)
 	}
-	return fmt.Sprintf("%s.%d", s.a.Name(), s.port)
+	return s.cable()
 }
+
+// cable is what the cable to the adapter is called, of which there is one for all drives at a multiplier.
+func (s *sataPort) cable() string { return fmt.Sprintf("%s.%d", s.a.Name(), s.port) }
 
 func (s *sataPort) drive() ata.Drive {
 	if s.m != nil {
@@ -69,13 +72,6 @@ func (s *sataPort) detach() (ata.Drive, error) {
 		return s.m.Detach(s.fan)
 	}
 	return s.a.Detach(s.port)
-}
-
-func (s *sataPort) setLink(up bool) error {
-	if s.m != nil {
-		return fmt.Errorf("%s: only the cable between adapter and port multiplier can be pulled, %s.%d", s.name(), s.a.Name(), s.port)
-	}
-	return s.a.SetLink(s.port, up)
 }
 
 // addAdapter makes an AHCI adapter without drives.

@@ -20,8 +20,6 @@ var ErrNoDevice = errors.New("no such device")
 type Control struct {
 	m  *Machine
 	mu sync.Mutex
-	// hot are the devices behind root ports, by unit name.
-	hot map[string]*hotDevice
 	// removed is told of devices that are gone.
 	removed func(unit string)
 }
@@ -52,7 +50,7 @@ func (m *Machine) Control() *Control {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.control == nil {
-		m.control = &Control{m: m, hot: map[string]*hotDevice{}}
+		m.control = &Control{m: m}
 	}
 	return m.control
 }
@@ -71,17 +69,17 @@ func (c *Control) Pause() { c.m.Pause() }
 func (c *Control) Resume() { c.m.Resume() }
 
 // freePort returns an empty slot.
-func (c *Control) freePort() (*pci.RootPort, error) {
-	for _, p := range c.m.pc.slots {
+func (p *pc) freePort() (*pci.RootPort, error) {
+	for _, s := range p.slots {
 		used := false
-		for _, h := range c.hot {
-			used = used || h.port == p
+		for _, h := range p.hot {
+			used = used || h.port == s
 		}
 		if !used {
-			return p, nil
+			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("all %d hot-plug slots are in use", len(c.m.pc.slots))
+	return nil, fmt.Errorf("all %d hot-plug slots are in use", len(p.slots))
 }
 
 // PlugDisk adds a drive: an NVMe controller or a virtio-blk device in a free slot, or a disk at a free port of an AHCI
@@ -110,7 +108,7 @@ func (c *Control) PlugDisk(d Disk) (string, error) {
 	case "scsi":
 		return p.plugSCSI(&d, store)
 	case "virtio":
-		dev, err := p.virtioBlk(&d, store, true)
+		dev, _, err := p.virtioBlk(&d, store, true)
 		if err != nil {
 			return "", err
 		}
@@ -143,7 +141,7 @@ func (c *Control) PlugNIC(o network.Options) (string, error) {
 
 // plug puts a device into a free slot. It is the machine's then, or closed.
 func (c *Control) plug(d function) error {
-	port, err := c.freePort()
+	port, err := c.m.pc.freePort()
 	if err == nil {
 		if w := c.m.pc.watching.w; w != nil {
 			w.Attach(d.Name(), d.Function().Probe())
@@ -160,7 +158,7 @@ func (c *Control) plug(d function) error {
 		}
 		return err
 	}
-	c.hot[d.Name()] = &hotDevice{d, port}
+	c.m.pc.hot[d.Name()] = &hotDevice{d, port}
 	c.m.pc.addHot(d)
 	return nil
 }
@@ -185,9 +183,9 @@ func (c *Control) Unplug(name string, surprise bool) error {
 		}
 		return err
 	}
-	h := c.hot[name]
+	h := c.m.pc.hot[name]
 	if h == nil {
-		return fmt.Errorf("%s: %w that can be unplugged", name, ErrNoDevice)
+		return fmt.Errorf("%s: %w that can be unplugged: drives of AHCI adapters and SCSI disks are, and devices that were plugged in or have slot=on", name, ErrNoDevice)
 	}
 	released := func() {
 		c.mu.Lock()
@@ -204,11 +202,11 @@ func (c *Control) Unplug(name string, surprise bool) error {
 
 // remove forgets and closes a device that is no longer in its slot.
 func (c *Control) remove(name string) {
-	h := c.hot[name]
+	h := c.m.pc.hot[name]
 	if h == nil {
 		return
 	}
-	delete(c.hot, name)
+	delete(c.m.pc.hot, name)
 	c.m.pc.removeHot(h.function)
 	c.m.pc.removeUnit(name)
 	if w := c.m.pc.watching.w; w != nil {
@@ -283,8 +281,12 @@ func (c *Control) optical(name string) (*drive, error) {
 
 // SetLink plugs or pulls the cable of a network device, or that of a drive at an AHCI adapter.
 func (c *Control) SetLink(name string, up bool) error {
+	at := c.m.pc.findPlace(func(s *sataPort) bool { return s.cable() == name && (s.m != nil || s.drive() != nil) })
+	if at != nil {
+		return at.a.SetLink(at.port, up)
+	}
 	if at := c.m.pc.findATA(name); at != nil {
-		return at.setLink(up)
+		return fmt.Errorf("%s: only the cable between adapter and port multiplier can be pulled, %s", name, at.cable())
 	}
 	for _, d := range c.Devices() {
 		if l, ok := d.(devices.Linked); ok && d.Name() == name {

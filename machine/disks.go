@@ -167,17 +167,18 @@ func defaultSerial(name string) string {
 
 // attachVirtioBlk attaches a disk as virtio-blk.
 func (p *pc) attachVirtioBlk(d *Disk, store devices.Block) error {
-	dev, err := p.virtioBlk(d, store, false)
+	dev, slot, err := p.virtioBlk(d, store, false)
 	if err != nil {
 		return err
 	}
-	p.add(dev)
-	return p.plug(dev.Function())
+	return p.place(dev, slot)
 }
 
-// virtioBlk makes a virtio-blk device, with a queue for each processor unless the disk's settings say otherwise.
-func (p *pc) virtioBlk(d *Disk, store devices.Block, slot bool) (*blk.Device, error) {
+// virtioBlk makes a virtio-blk device, with a queue for each processor unless the disk's settings say otherwise. It is for a slot
+// if hot is set or the settings say so.
+func (p *pc) virtioBlk(d *Disk, store devices.Block, hot bool) (dev *blk.Device, slot bool, err error) {
 	s := settings{o: &d.Store}
+	slot = s.flag("slot") || hot
 	o := blk.Options{
 		Serial: d.Serial, Queues: s.number("queues", 1, 256), QueueSize: s.number("queue-size", 4, 1024), Packed: s.flag("packed"),
 		Clock: p.m.clock, BlockSize: d.Store.Logical, PhysicalSize: d.Store.Physical, InSlot: slot, Broken: p.broken,
@@ -186,20 +187,18 @@ func (p *pc) virtioBlk(d *Disk, store devices.Block, slot bool) (*blk.Device, er
 		o.Queues = p.m.cfg.CPUs
 	}
 	id := s.text("id")
-	err := s.done()
-	if err == nil {
+	if err = s.done(); err == nil {
 		o.Name, err = p.unit("virtio-blk", id)
 	}
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, false, errors.Join(err, store.Close())
 	}
-	dev, err := blk.New(o, store)
-	if err != nil {
+	if dev, err = blk.New(o, store); err != nil {
 		p.removeUnit(o.Name)
-		return nil, errors.Join(err, store.Close())
+		return nil, false, errors.Join(err, store.Close())
 	}
 	p.addDrive(&drive{name: o.Name, unit: o.Name, disk: *d, store: store})
-	return dev, nil
+	return dev, slot, nil
 }
 
 // attachNVMe attaches a disk as a namespace: of a controller of its own, or, with ctrl=NAME, of one that the disks of
@@ -231,6 +230,7 @@ type nvmeDrive struct {
 	disks    []Disk // of the namespaces, in their order, then that of the pool
 	stores   []devices.Block
 	made     bool // the stores are the controller's, or closed
+	slot     bool // it is in one, from which it can be taken
 }
 
 // close closes the stores.
@@ -243,7 +243,7 @@ func (n *nvmeDrive) close() (err error) {
 
 // take takes the settings of a controller.
 func (n *nvmeDrive) take(s *settings, d *Disk) {
-	n.id = s.text("id")
+	n.id, n.slot = s.text("id"), s.flag("slot")
 	n.o.Sub.Serial, n.o.Sub.Model, n.o.Sub.Firmware, n.o.Sub.NQN = d.Serial, s.text("model"), s.text("firmware"), s.text("nqn")
 	n.o.MaxTransfer = int(min(s.size("mdts"), 1<<31))
 	n.o.Queues, n.o.QueueEntries = s.number("queues", 1, 128), s.number("queue-size", 2, 1<<16)
@@ -318,12 +318,11 @@ func (n *nvmeDrive) make(p *pc, slot bool) (*nvme.Device, error) {
 // controllers makes the NVMe controllers once all their namespaces are known.
 func (p *pc) controllers() error {
 	for i := range p.nvmes {
-		dev, err := p.nvmes[i].make(p, false)
+		dev, err := p.nvmes[i].make(p, p.nvmes[i].slot)
 		if err != nil {
 			return err
 		}
-		p.add(dev)
-		if err := p.plug(dev.Function()); err != nil {
+		if err := p.place(dev, p.nvmes[i].slot); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,7 @@ func Models() []Model {
 		return add, plug
 	}
 	id := Key{"id", "NAME", "unit name, instead of the model's and a number"}
+	slot := Key{"slot", "on|off", "in a hot-plug slot, from which it can be taken"}
 	l := []Model{
 		{Name: "ahci", About: "SATA adapter (ICH9), or with file= a drive at the next free port of one", Keys: slices.Concat(
 			[]Key{id}, adapterKeys, storeKeys, []Key{
@@ -75,7 +76,7 @@ func Models() []Model {
 				{"trim", "on|zero|off", "TRIM; with zero, trimmed blocks read as zeroes"},
 			})},
 		{Name: "nvme", About: "NVMe controller with a namespace", Keys: slices.Concat(storeKeys, []Key{
-			id, {"model", "S", "model of the controller"}, {"firmware", "S", "its firmware revision"}, {"nqn", "NAME", "name of the subsystem"},
+			id, slot, {"model", "S", "model of the controller"}, {"firmware", "S", "its firmware revision"}, {"nqn", "NAME", "name of the subsystem"},
 			{"mdts", "SIZE", "largest transfer, a power of two from 4K to 16M"}, {"eui64", "HEX", "identifier of the namespace, 16 digits"},
 			{"nguid", "HEX", "identifier of the namespace, 32 digits"}, {"uuid", "HEX", "identifier of the namespace, 32 digits"},
 			{"detached", "on|off", "the guest attaches the namespace"}, {"ctrl", "NAME", "namespace of the controller that others with this name share"},
@@ -86,7 +87,7 @@ func Models() []Model {
 			{"cmb", "N", "controller memory buffer, MiB"}, {"hmb", "N", "host memory buffer asked for, MiB"},
 		})},
 		{Name: "virtio-blk", About: "virtio disk", Keys: slices.Concat(storeKeys, []Key{
-			id, {"queues", "N", "request queues; default one for each CPU"}, {"queue-size", "N", "descriptors of a queue, a power of two"},
+			id, slot, {"queues", "N", "request queues; default one for each CPU"}, {"queue-size", "N", "descriptors of a queue, a power of two"},
 			{"packed", "on|off", "offer packed virtqueues"},
 		})},
 		{Name: "virtio-scsi", About: "disk of the virtio SCSI host", Keys: slices.Concat(storeKeys, []Key{
@@ -99,8 +100,8 @@ func Models() []Model {
 				return nil
 			},
 		},
-		{Name: "virtio-net", About: "virtio network device", Keys: slices.Concat([]Key{id}, nicKeys, []Key{{"queues", "N", "queue pairs"}})},
-		{Name: "e1000e", About: "Intel 82574L network device", Keys: slices.Concat([]Key{id}, nicKeys)},
+		{Name: "virtio-net", About: "virtio network device", Keys: slices.Concat([]Key{id, slot}, nicKeys, []Key{{"queues", "N", "queue pairs"}})},
+		{Name: "e1000e", About: "Intel 82574L network device", Keys: slices.Concat([]Key{id, slot}, nicKeys)},
 		{
 			Name: "virtio-rng", About: "another source of entropy, besides the one that every machine has",
 			Keys: []Key{id, {"source", "FILE", "where it comes from; default the host's"}},

@@ -23,12 +23,11 @@ type function interface {
 // nics makes the network devices.
 func (p *pc) nics() error {
 	for _, o := range p.m.cfg.NICs {
-		dev, err := p.openNIC(o, false)
+		dev, err := p.openNIC(o, o.Slot)
 		if err != nil {
 			return fmt.Errorf("--nic %s: %w", o.Kind, err)
 		}
-		p.add(dev)
-		if err := p.plug(dev.Function()); err != nil {
+		if err := p.place(dev, o.Slot); err != nil {
 			return err
 		}
 	}

@@ -68,6 +68,8 @@ type pc struct {
 	mch    *pci.MCH
 	lpc    *pci.LPC
 	slots  []*pci.RootPort
+	// hot are the devices in the slots, by unit name. Once the machine runs they are the Control's.
+	hot map[string]*hotDevice
 	// plugged is the last device number on bus 0 given to plug.
 	plugged int
 
@@ -124,7 +126,7 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
-	p := &pc{m: m, layout: layout}
+	p := &pc{m: m, layout: layout, hot: map[string]*hotDevice{}}
 	m.pc = p
 	if err := m.loadImages(); err != nil {
 		return err
@@ -362,6 +364,21 @@ func (p *pc) pci() error {
 		p.slots = append(p.slots, s)
 	}
 	return p.rngs()
+}
+
+// place puts a device where it is found when the machine starts: into the next free device of bus 0, or into a slot, from
+// which it can be taken.
+func (p *pc) place(d function, slot bool) error {
+	p.add(d)
+	if !slot {
+		return p.plug(d.Function())
+	}
+	port, err := p.freePort()
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.Name(), err)
+	}
+	p.hot[d.Name()] = &hotDevice{d, port}
+	return port.Populate(d.Function())
 }
 
 // plug puts a function into the next free device of bus 0.

@@ -23,6 +23,7 @@ type Options struct {
 	Model string
 	MAC   [6]byte
 	ID    string // unit name, or "" if the machine is to choose one
+	Slot  bool   // in a hot-plug slot, from which it can be taken
 
 	Queues int    // queue pairs; 0 means one for each CPU where the model and the back end have several
 	MTU    int    // in bytes; 0 means the back end's
@@ -73,7 +74,7 @@ func (f Forward) String() string {
 }
 
 // Usage is one line on what ParseNIC reads.
-const Usage = "tap|user|hub[,model=virtio|e1000e,id=NAME,mac=M,queues=N,mtu=N,pcap=FILE,ifname=NAME,fd=N[:N…],bridge=NAME,addr=A/N,hostfwd=tcp|udp:[ADDR]:PORT-[GUEST]:PORT,net=A/N,isolated,hostname=NAME,dns=ADDR:PORT,name=HUB,listen=ADDR,connect=ADDR,udp=ADDR,peer=ADDR]"
+const Usage = "tap|user|hub[,model=virtio|e1000e,id=NAME,slot,mac=M,queues=N,mtu=N,pcap=FILE,ifname=NAME,fd=N[:N…],bridge=NAME,addr=A/N,hostfwd=tcp|udp:[ADDR]:PORT-[GUEST]:PORT,net=A/N,isolated,hostname=NAME,dns=ADDR:PORT,name=HUB,listen=ADDR,connect=ADDR,udp=ADDR,peer=ADDR]"
 
 // only lists the keys that belong to one kind.
 var only = map[string]string{
@@ -109,7 +110,7 @@ func ParseNIC(s string) (Options, error) {
 			return Options{}, fmt.Errorf("nic %s: %s is given twice", o.Kind, key)
 		}
 		seen[key] = true
-		if !given && key != "isolated" || given && value == "" {
+		if !given && key != "isolated" && key != "slot" || given && value == "" {
 			return Options{}, fmt.Errorf("nic %s: %q: must be %s=VALUE", o.Kind, p, cmpOr(key, "KEY"))
 		}
 		if err := o.set(key, value); err != nil {
@@ -164,13 +165,9 @@ func (o *Options) set(key, value string) error {
 			err = fmt.Errorf("net=%s: the prefix must have 8 to 28 bits", value)
 		}
 	case "isolated":
-		switch value {
-		case "", "on":
-			o.Isolated = true
-		case "off":
-		default:
-			err = fmt.Errorf("isolated=%s: must be on or off", value)
-		}
+		o.Isolated, err = flag(key, value)
+	case "slot":
+		o.Slot, err = flag(key, value)
 	case "hostname":
 		o.HostName = value
 		if len(value) > 63 {
@@ -212,6 +209,14 @@ func (o *Options) check() error {
 		return errors.New("nic: queues= is for model=virtio; e1000e has one queue for sending")
 	}
 	return nil
+}
+
+// flag reads on or off; the key alone is on.
+func flag(key, value string) (bool, error) {
+	if value != "" && value != "on" && value != "off" {
+		return false, fmt.Errorf("%s=%s: must be on or off", key, value)
+	}
+	return value != "off", nil
 }
 
 func number(key, value string, lo, hi int) (int, error) {
