@@ -159,9 +159,9 @@ type Effect struct {
 	Short    int64  // with ShortOn: at most this many bytes are transferred
 	ShortOn  bool   //
 	FlipData uint64 // this many bits of the data are inverted, at places chosen by Seed
-	// FlipTable inverts a bit, chosen by Seed, in the address that the device reads from the PRD, PRP,
-	// SGL or descriptor table (its copy; the guest's memory stays).
-	FlipTable bool
+	// FlipTable are the bits to invert in an address that the device reads from the PRD, PRP, SGL or
+	// descriptor table (its copy; the guest's memory stays): in that of an entry chosen by Seed.
+	FlipTable uint64
 	Seed      uint64
 }
 

@@ -17,6 +17,8 @@ type Watch struct {
 	// accessed the device if it was an access, and is given a report of where that was: processors, the
 	// device's registers, the queue concerned. Then the run ends.
 	Stopped func(report string)
+	// Told is given a line when a fault does something to a device or to the machine, or cannot. It may be nil.
+	Told func(line string)
 	// Symbol names an address of the guest, if symbols are known. It may be nil.
 	Symbol func(rip uint64) string
 }
@@ -36,11 +38,14 @@ func (p *pc) startWatching() {
 		return
 	}
 	t := &p.watching
+	if o.Faults != nil {
+		o.Faults.Do = p.m.Control().act
+	}
 	if o.Strict != nil && o.Stopped != nil {
 		o.Strict.Stop = p.halt
 	}
 	t.w = watch.New(watch.Options{
-		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now,
+		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now, Timer: p.m.clock.NewTimer,
 		Place: func() watch.Place {
 			if at := t.at.Load(); at != nil {
 				return *at

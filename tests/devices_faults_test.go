@@ -59,6 +59,17 @@ check short-answered test $? -le 1
 mark; under "ahci0,op=flush*,fail" dd if=/dev/zero of=/dev/sda bs=4096 seek=300 count=1 conv=fsync
 check flush-fails fails same $? 0
 check flush-logged has "failed command: FLUSH CACHE" dmesg
+mark; under "ahci0,op=*read*,times=1,flip-table=39" rd /dev/sda /tmp/bad
+check flip-table-recovers same $? 0
+check flip-table-logged has "host bus error|HBUS_DATA_ERR|HBUS_ERR" dmesg
+check flip-table-right cmp /tmp/good /tmp/bad
+mark; under "ahci0,op=*write*,times=1,hang,link-down=300ms" wr /dev/sda 200
+check link-down-recovers same $? 0
+check link-down-logged logged "SATA link up"
+mark; under "ahci0,queue=1,op=*read*,times=1,remove" rd /dev/sdb
+check remove-fails fails same $? 0
+check remove-gone waitfor test ! -b /dev/sdb
+check remove-logged has "SATA link down|rejecting I/O to offline device|I/O error, dev sdb" dmesg
 check good-again rd /dev/sda /tmp/bad
 check same-again cmp /tmp/good /tmp/bad
 check still-verifies verify /dev/sda 512k
@@ -102,8 +113,18 @@ check nvme-flip-silent same $? 0
 check nvme-flip-seen fails cmp /tmp/good /tmp/bad
 mark; under "nvme0,op=read,times=1,short=512" rd /dev/nvme0n1 /tmp/bad
 check nvme-short-answered test $? -le 1
+mark; under "nvme0,op=read,times=1,flip-table=39" rd /dev/nvme0n1 /tmp/bad
+check nvme-flip-table-recovers same $? 0
+check nvme-flip-table-right cmp /tmp/good /tmp/bad
+mark; under "nvme0,op=read,lba=128,flip-table=39" rd /dev/nvme0n1
+check nvme-flip-table-fails fails same $? 0
+check nvme-flip-table-logged has "sct 0x0 . sc 0x4|Data Transfer Error" dmesg
 mark; under "nvme0,admin=yes,op=identify,times=1,fail=0x6" nvme id-ctrl /dev/nvme0
 check nvme-admin-fail fails same $? 0
+mark; under "nvme1,op=read,times=1,remove" rd /dev/nvme1n1
+check nvme-remove-fails fails same $? 0
+check nvme-remove-gone waitfor test ! -e /dev/nvme1
+check nvme-remove-logged has "Card not present" dmesg
 check nvme-good-again rd /dev/nvme0n1 /tmp/bad
 check nvme-same-again cmp /tmp/good /tmp/bad
 check nvme-still-verifies verify /dev/nvme0n1 512k
@@ -111,19 +132,21 @@ check nvme-still-verifies verify /dev/nvme0n1 512k
 
 // TestDevicesFaultsAHCI and the tests below provoke Linux's handling of errors, one fault after the other.
 func TestDevicesFaultsAHCI(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	file, _ := randomDisk(t, 4<<20)
 	g := guest{
 		script: faultWords + ahciFaultScript, programs: []string{"fio", "hdparm"},
-		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=ahci")}},
+		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=ahci"), disk(t, "mem:4M,if=ahci")}},
 	}
 	g.runAsking(t, nil)
 }
 
 func TestDevicesFaultsNVMe(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	file, _ := randomDisk(t, 4<<20)
 	g := guest{
 		script: faultWords + nvmeFaultScript, programs: []string{"fio", "nvme"},
-		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=nvme")}},
+		Config: machine.Config{Disks: []machine.Disk{disk(t, file+",if=nvme"), disk(t, "mem:4M,if=nvme,slot")}},
 	}
 	g.runAsking(t, nil)
 }
@@ -161,6 +184,9 @@ check vblk-flip-seen fails cmp /tmp/good /tmp/bad
 under "virtio-blk0,op=in,lba=128,short=512" rd /dev/vda /tmp/bad
 check vblk-short-silent same $? 0
 check vblk-short-seen fails cmp /tmp/good /tmp/bad
+mark; under "virtio-blk0,op=in,lba=128,flip-table=39" rd /dev/vda
+check vblk-flip-table-fails fails same $? 0
+check vblk-flip-table-logged has "I/O error, dev vda, sector 128" dmesg
 under "virtio-blk0,op=get_id,fail" cat /sys/block/vda/serial
 check vblk-no-serial same "$(cat /tmp/out)" ""
 check vblk-good-again rd /dev/vda /tmp/bad
@@ -214,9 +240,18 @@ check link-down waitfor has 0 cat /sys/class/net/eth0/carrier
 ask link up
 check link-up waitfor has 1 cat /sys/class/net/eth0/carrier
 check works-again waitfor ping -c 1 -W 1 10.0.2.2
+changes() { cat /sys/class/net/eth0/carrier_changes; }
+flapped() { [ $(changes) -ge $((before+2)) ]; }
+before=$(changes); under "NIC,op=*,times=1,link-down=400ms" ping -c 1 -W 1 10.0.2.2
+check cable-comes-back waitfor flapped
+before=$(changes); ask fault "NIC,at=0s,link-down=400ms"
+check cable-by-time waitfor flapped
+ask nofault
+check works-at-last waitfor ping -c 1 -W 1 10.0.2.2
 `
 
 func TestDevicesFaultsNet(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, model := range []string{"virtio", "e1000e"} {
 		t.Run(model, func(t *testing.T) {
 			unit := map[string]string{"virtio": "virtio-net0", "e1000e": "e1000e0"}[model]

@@ -60,6 +60,8 @@ var ahciFaults = []kernelFault{
 	{"fail-lose-irq", "CTL,op=READ,times=1,fail,lose-irq", readSome, []string{readsWell, "ahci0.0: an interrupt was lost"}},
 	{"short", "CTL,op=READ,times=1,short=512", "md5 DISK 64K 64K", []string{readsWell + "|da0: read"}},
 	{"flip-table", "CTL,op=WRITE,times=1,flip-table,seed=3", writeSome, []string{writesWell + `|byte \d+ is|da0: write`}},
+	{"no-memory", "CTL,op=READ,times=1,flip-table=39", readSome, []string{readsWell, `ahci0\.0: error`}},
+	{"link-down", "CTL,op=WRITE,times=1,hang,link-down=200ms", writeSome, []string{writesWell, `ahci0\.0: `}},
 }
 
 var nvmeFaults = []kernelFault{
@@ -72,6 +74,7 @@ var nvmeFaults = []kernelFault{
 	{"fail-abort", "CTL,op=READ,times=1,hang", "md5 DISK 64K 64K", []string{readsWell, "nvme0: .*: reset"}},
 	{"short", "CTL,op=READ,times=1,short=512", "md5 DISK 64K 64K", []string{readsWell + "|nvme0ns1: read"}},
 	{"flip-table", "CTL,op=WRITE,times=1,flip-table,seed=3", writeSome, []string{writesWell + `|byte \d+ is|nvme0ns1: write`}},
+	{"no-memory", "CTL,op=READ,lba=128,flip-table=39", readSome, []string{"!" + readsWell, `nvme0ns1: read of .*: status type 0 code 0x04`}},
 }
 
 var virtioFaults = []kernelFault{
@@ -85,6 +88,7 @@ var virtioFaults = []kernelFault{
 	{"fail-flush", "CTL,op=flush,fail", writeSome, []string{"!" + writesWell, "vbd0: flush of .*: input/output error"}},
 	{"short", "CTL,op=READ,times=1,short=512", "md5 DISK 64K 64K", []string{readsWell + "|vbd0: read"}},
 	{"flip-table", "CTL,op=WRITE,times=1,flip-table,seed=3", writeSome, []string{writesWell + `|byte \d+ is|vbd0: write`}},
+	{"no-memory", "CTL,op=READ,lba=128,flip-table=39", readSome, []string{"!" + readsWell, `vbd0: read of .*: input/output error`}},
 }
 
 // TestKernelFaults provokes the kernel's handling of errors, one fault after the other: each is survived, with the
@@ -92,17 +96,17 @@ var virtioFaults = []kernelFault{
 // the specifications.
 func TestKernelFaults(t *testing.T) {
 	for _, kind := range []struct {
-		name, ctl, unit, disk, read, write string
-		more                               []kernelFault
+		name, slot, ctl, unit, disk, read, write string
+		more                                     []kernelFault
 	}{
-		{"ahci", "ahci0", "ahci0", "da0", "read fpdma*", "write fpdma*", slices.Concat(resetFaults, ahciFaults)},
-		{"nvme", "nvme0", "nvme0", "nvme0ns1", "read", "write", slices.Concat(resetFaults, nvmeFaults)},
-		{"virtio", "virtio-blk0", "vtblk0", "vbd0", "in", "out", slices.Concat(resetFaults, virtioFaults)},
+		{"ahci", "", "ahci0", "ahci0", "da0", "read fpdma*", "write fpdma*", slices.Concat(resetFaults, ahciFaults)},
+		{"nvme", ",slot", "nvme0", "nvme0", "nvme0ns1", "read", "write", slices.Concat(resetFaults, nvmeFaults)},
+		{"virtio", ",slot", "virtio-blk0", "vtblk0", "vbd0", "in", "out", slices.Concat(resetFaults, virtioFaults)},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			g := startKernel(t, machine.Config{
 				Cmdline: "dfly.disktimeout=600ms",
-				Disks:   []machine.Disk{{File: "mem:4M", If: kind.name, Serial: "FAULTY"}},
+				Disks:   []machine.Disk{disk(t, "mem:4M,serial=FAULTY,if="+kind.name+kind.slot)},
 			})
 			words := replacer("CTL", kind.ctl, "UNIT", kind.unit, "DISK", kind.disk, "READ", kind.read, "WRITE", kind.write)
 			g.expect(words("writetest DISK 0 2M 1"), writesWell)
@@ -133,6 +137,9 @@ func TestKernelFaults(t *testing.T) {
 				g.legal("after " + f.name)
 				t.Logf("%s took %v", f.name, time.Since(start).Round(time.Millisecond))
 			}
+			g.under(words("CTL,op=READ,times=1,remove"), words(readSome), words("DISK: "), "!"+readsWell)
+			g.until("ls serno", "^(?s:[^F]|F[^A])*$")
+			g.legal("remove")
 			g.powerOff()
 		})
 	}
@@ -309,7 +316,7 @@ func TestKernelFaultsQEMU(t *testing.T) {
 }
 
 // TestKernelDriverPanic has the handlers of drivers' interrupts use a nil pointer while their disks are loaded: that is a panic of their threads, the drivers are
-// restarted, and the disks are there again, as new ones. Others are not disturbed. Interrupts are messages, then pins.
+// restarted, and the disks are there again: names, aliases and descriptors are those of before, and no request fails. Others are not disturbed. Interrupts are messages, then pins.
 func TestKernelDriverPanic(t *testing.T) {
 	for name, how := range interrupts {
 		t.Run(name, func(t *testing.T) {
@@ -321,24 +328,30 @@ func TestKernelDriverPanic(t *testing.T) {
 				other := units[(i+1)%len(units)].disk
 				g.expect("writetest "+u.disk+" 0 512K 1", writesWell)
 				good := g.sum(u.disk)
-				g.expect("hold h "+u.disk, "!:")
+				g.expect("hold h "+u.alias, "!:")
 				g.expect("diskload start other "+other+" 2 64", "!:")
+				g.expect("diskload start same "+u.alias+" 2 64", "!:")
 				at := g.mark()
 				g.expect("nil "+u.unit, "!no such")
 				g.await(at, u.unit+": its driver is restarted")
-				s := g.await(at, u.disk+": <")
+				s := g.await(at, u.disk+": is back")
 				for _, want := range []string{u.unit + ".*: panic: runtime error: invalid memory address or nil pointer dereference", `kern\.\(\*Interrupt\)\.call`, u.unit + ": its driver has failed"} {
 					if !regexp.MustCompile(want).MatchString(s) {
 						t.Errorf("%s: want %q in:\n%s", u.unit, want, s)
 					}
 				}
-				g.until("ls serno", u.alias+" -> "+u.disk+"\n")
-				g.expect("hold h", "held h, "+u.disk+": read: the device is gone, write: the device is gone")
-				if s := g.sum(u.alias); s != good {
+				g.expect("ls serno", u.alias+" -> "+u.disk+"\n")
+				g.expect("hold h", "held h, "+u.disk+": read: <nil>, write: <nil>, flush: <nil>")
+				g.expect("diskload stop same", "load same: [1-9].* 0 errors, 0 blocks wrong", "!gone")
+				g.expect("diskload stop other", "load other: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong")
+				if s := g.since(at); strings.Contains(s, "removed") || strings.Contains(s, "already") {
+					t.Errorf("%s was said to have gone:\n%s", u.disk, s)
+				}
+				g.expect("writetest "+u.disk+" 0 512K 1", writesWell)
+				if s := g.sum(u.disk); s != good {
 					t.Errorf("%s: the checksum is %s, before %s", u.disk, s, good)
 				}
 				g.expect("writetest "+u.alias+" 1M 1M 3", writesWell)
-				g.expect("diskload stop other", "load other: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong")
 				g.legal(u.unit + " is restarted")
 			}
 			g.powerOff()

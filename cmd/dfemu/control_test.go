@@ -8,9 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -304,6 +306,62 @@ func TestControlPowerLoss(t *testing.T) {
 	if _, err := c.Execute("x-power-loss", nil); err != nil {
 		t.Fatal(err)
 	}
+	if o := <-ended; o.Cause != machine.Stopped {
+		t.Errorf("ended with %v", o.Cause)
+	}
+}
+
+// TestControlActs checks what rules do to devices and to the machine, and that devices in slots can be taken away.
+func TestControlActs(t *testing.T) {
+	c, ended := controlled(t, "--device=ahci,ports=2,multiplier=2", "--disk=mem:1M,if=ahci", "--disk=mem:1M,if=ahci", "--disk=mem:1M,if=nvme,slot", "--disk=mem:1M,slot",
+		"--disk=mem:1M,if=scsi", "--disk=mem:1M,if=nvme", "--nic=hub,name=acts,slot", "--nic=hub,name=acts,model=e1000e,slot=on")
+	rule := func(s string) {
+		t.Helper()
+		name, m, err := ctlCommand([]string{"fault", s})
+		if err == nil {
+			_, err = c.Execute(name, m)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	links := func() string {
+		answer, err := c.Execute("x-query-net", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(regexp.MustCompile(`"link":(true|false)`).FindAllString(string(answer), -1), " ")
+	}
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s has not come: links %s, drives %s", what, links(), names(t, c, "query-block", "device"))
+			}
+		}
+	}
+	drives := func(want string) {
+		t.Helper()
+		await(want, func() bool { return names(t, c, "query-block", "device") == want })
+	}
+	drives("ahci0.0 ahci0.1.0 virtio-blk0 virtio-scsi0.0.0 nvme0n1 nvme1n1")
+	rule("nvme1,at=0s,remove") // is in no slot
+	rule("nvme0,at=1ms,remove")
+	drives("ahci0.0 ahci0.1.0 virtio-blk0 virtio-scsi0.0.0 nvme1n1")
+	rule("virtio-scsi0.0.0,at=0s,remove")
+	rule("virtio-blk0,at=0s,remove")
+	drives("ahci0.0 ahci0.1.0 nvme1n1")
+	rule("ahci0.1.0,at=0s,remove")
+	rule("ahci0.1,at=0s,link-down") // the multiplier's cable
+	drives("ahci0.0 nvme1n1")
+	rule("virtio-net0,at=0s,link-down")
+	await("the link is down", func() bool { return links() == `"link":false "link":true` })
+	rule("e1000e0,at=0s,link-down=1ms")
+	rule("virtio-net0,at=0s,link-up")
+	await("the links are up", func() bool { return links() == `"link":true "link":true` })
+	rule("e1000e0,at=0s,remove")
+	await("the device is gone", func() bool { return links() == `"link":true` })
+	rule("*,at=0s,power-loss")
 	if o := <-ended; o.Cause != machine.Stopped {
 		t.Errorf("ended with %v", o.Cause)
 	}

@@ -84,6 +84,7 @@ func (f *watchFlags) configure(cfg *machine.Config, errOut io.Writer, control bo
 		w.Symbol = o.Name
 	}
 	w.Faults = &watch.Faults{}
+	w.Told = func(line string) { fmt.Fprintf(errOut, "dfemu: %s\r\n", line) }
 	for _, s := range f.faults {
 		rules, err := readFaults(s)
 		if err != nil {

@@ -92,7 +92,7 @@ func wild(t *testing.T, p []byte) {
 			case 3:
 				return devices.Effect{Fail: true, Status: uint32(c.LBA)}
 			case 4:
-				return devices.Effect{FlipData: 2, FlipTable: true, Seed: c.LBA}
+				return devices.Effect{FlipData: 2, FlipTable: 2 << (c.LBA % 30), Seed: c.LBA}
 			}
 			return devices.Effect{}
 		}

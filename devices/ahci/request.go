@@ -172,7 +172,7 @@ func (r *request) scatter() bool {
 		return p.busError("PRD table", err)
 	}
 	flip := -1
-	if r.effect.FlipTable && n > 0 {
+	if r.effect.FlipTable != 0 && n > 0 {
 		flip = int(r.effect.Seed % uint64(n))
 	}
 	trace, strict := p.d.probe.Wants(devices.ClassDMA), p.d.strict()
@@ -189,7 +189,7 @@ func (r *request) scatter() bool {
 			addr &= 0xffffffff
 		}
 		if i == flip {
-			addr ^= 2 << (r.effect.Seed >> 16 % 30)
+			addr ^= r.effect.FlipTable
 		}
 		addr &^= 1
 		// A count of zero is one byte, which is odd: lengths are even.
@@ -197,7 +197,13 @@ func (r *request) scatter() bool {
 		size = min(size, want-r.Data.Size)
 		v, err := p.d.mem.View(addr, int(size))
 		if err != nil {
+			if i == flip { // the driver is not to blame
+				return p.fatalError("data", err)
+			}
 			return p.busError("data", err)
+		}
+		if trace && r.out() {
+			p.d.probe.DMA(devices.Transfer{Addr: addr, Bytes: int(size), What: "data"})
 		}
 		r.segs = append(r.segs, segment{addr, uint32(size), count&prdI != 0})
 		r.Data.Pieces = append(r.Data.Pieces, v)
@@ -272,6 +278,13 @@ func (p *port) busError(what string, err error) bool {
 	if p.d.strict() {
 		p.violation("6.2.1", "%s cannot be accessed: %v", what, err)
 	}
+	return p.fatalError(what, err)
+}
+
+// fatalError is busError when the driver has no part in it.
+func (p *port) fatalError(what string, err error) bool {
+	p.fatal = true
+	p.state("host bus error: %s: %v", what, err)
 	p.setIS(isHBFS)
 	return false
 }

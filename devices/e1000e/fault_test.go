@@ -16,7 +16,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"fail": {devices.Effect{Fail: true}, 1, 2}, "drop": {devices.Effect{Drop: true}, 2, 1}, "duplicate": {devices.Effect{Duplicate: true}, 3, 2},
 		"hold": {devices.Effect{Hold: 1}, 2, 2}, "short": {devices.Effect{ShortOn: true, Short: 20}, 2, 2}, "flip": {devices.Effect{FlipData: 1}, 2, 2},
-		"table": {devices.Effect{FlipTable: true}, 1, 2}, "hang": {devices.Effect{Hang: true}, 0, 0}, "delay": {devices.Effect{Delay: 500}, 2, 2},
+		"table": {devices.Effect{FlipTable: 1}, 1, 2}, "hang": {devices.Effect{Hang: true}, 0, 0}, "delay": {devices.Effect{Delay: 500}, 2, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCard(t)

@@ -109,7 +109,7 @@ func (d *Device) watchTransmit(q, i int, f *devices.Frame, ok, up bool) bool {
 // packet is lost by it.
 func damage(e *devices.Effect, f *devices.Frame) bool {
 	// With a wrong address of a buffer, the packet's FCS would be wrong.
-	return !e.FlipTable && nic.Damage(e, f)
+	return e.FlipTable == 0 && nic.Damage(e, f)
 }
 
 // watchReceive reports a packet that arrived and applies a fault to it. It

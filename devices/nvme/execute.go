@@ -41,7 +41,7 @@ func (q *subQueue) execute(r *request) {
 // perform does what a checked command asks for.
 func (q *subQueue) perform(r *request) {
 	r.shape.page = q.d.pageSize
-	r.shape.flop, r.shape.flip = r.effect.FlipTable, r.effect.Seed
+	r.shape.flip = r.effect.FlipTable
 	st, done := success, true
 	switch {
 	case q.id == admin:

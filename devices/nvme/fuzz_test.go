@@ -52,7 +52,7 @@ func FuzzController(f *testing.F) {
 		w.DisturbBy(func(c *devices.Command) devices.Effect {
 			return devices.Effect{
 				Fail: c.Tag%31 == 1, Delay: int64(c.Tag % 7 / 6 * 1000), Hang: c.Tag%29 == 2, Drop: c.Tag%23 == 3, Duplicate: c.Tag%19 == 4,
-				Hold: c.Tag % 17 / 16, ShortOn: c.Tag%13 == 5, Short: 100, FlipData: uint64(c.Tag % 11 / 10), FlipTable: c.Tag%5 == 4, Seed: uint64(c.Tag),
+				Hold: c.Tag % 17 / 16, ShortOn: c.Tag%13 == 5, Short: 100, FlipData: uint64(c.Tag % 11 / 10), FlipTable: uint64(c.Tag%5/4) << (c.Tag % 40), Seed: uint64(c.Tag),
 			}
 		})
 		m := &monkey{d: d, in: in}

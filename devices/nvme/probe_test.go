@@ -278,7 +278,7 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	t.Run("flip table", func(t *testing.T) {
-		d, p, _, c := setup(t, devices.Effect{FlipTable: true, Seed: 39})
+		d, p, _, c := setup(t, devices.Effect{FlipTable: 1 << 39})
 		p.fails(c, 0x04) // bit 39 leads outside of memory
 		c = d.transfer(2, 100, 64, d.alloc(32<<10), 32<<10)
 		p.fails(c, 0x04)

@@ -1,6 +1,10 @@
 package nvme
 
-import "dfemu/devices"
+import (
+	"encoding/binary"
+
+	"dfemu/devices"
+)
 
 // A segment is a piece of memory that data goes to or comes from. A bucket is a
 // stretch of data that is dropped (SGL bit bucket).
@@ -17,8 +21,7 @@ type shape struct {
 	queue int // for reports
 	segs  []segment
 	page  uint64 // bytes of a memory page
-	flip  uint64 // when not 0, selects a bit of the first list entry read to be inverted
-	flop  bool   // flip is wanted
+	flip  uint64 // bits to invert in the first list entry that is read
 	quiet bool   // lists read are not reported
 	tab   [4096]byte
 }
@@ -32,10 +35,9 @@ func (s *shape) table(addr uint64, n int, what string) ([]byte, error) {
 	if err := s.d.mem.Read(addr, b); err != nil {
 		return nil, err
 	}
-	if s.flop {
-		s.flop = false
-		bit := s.flip % 40 // an address that can exist
-		b[bit/8] ^= 1 << (bit % 8)
+	if s.flip != 0 {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^s.flip)
+		s.flip = 0
 	}
 	return b, nil
 }
@@ -58,11 +60,11 @@ func (s *shape) parse(e *entry, n uint64, write bool) status {
 		return success
 	}
 	prp1, prp2 := e.prp1, e.prp2
-	honest := !s.flop // the addresses are the driver's
-	if s.flop && !s.usesTable(e, n) {
+	honest := s.flip == 0 // the addresses are the driver's
+	if s.flip != 0 && !s.usesTable(e, n) {
 		// There is no table in memory: the entry itself is the table.
-		s.flop = false
-		prp1 ^= 1 << (s.flip % 40)
+		prp1 ^= s.flip
+		s.flip = 0
 	}
 	st := invalidField
 	switch e.psdt {

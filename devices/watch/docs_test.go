@@ -31,7 +31,7 @@ func TestDocumentedFaults(t *testing.T) {
 		if name != "faults.md" {
 			continue
 		}
-		for _, a := range []string{"fail", "delay", "hang", "drop", "duplicate", "lose-irq", "extra-irq", "short", "flip", "flip-table"} {
+		for _, a := range []string{"fail", "delay", "hang", "drop", "duplicate", "lose-irq", "extra-irq", "short", "flip", "flip-table", "link-down", "link-up", "remove", "power-loss"} {
 			if !actions[a] {
 				t.Errorf("%s has no example of %s", name, a)
 			}

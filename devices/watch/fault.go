@@ -9,6 +9,9 @@ import (
 	"dfemu/devices"
 )
 
+// addressBits are those of addresses that a fault may invert: more than the memory of any guest has.
+const addressBits = 40
+
 // Rule is one fault: what it matches and what happens then. ParseRule makes it.
 type Rule struct {
 	Text string // as it was written
@@ -28,7 +31,13 @@ type Rule struct {
 	Times  uint64  // how often at most; 0: no limit
 	P      float64 // probability
 	Effect devices.Effect
+	AnyBit bool    // Effect.FlipTable is a bit chosen anew each time
+	Act    ActKind // 0: none
+	For    int64   // ns that a link is down; 0: for good
+	Timed  bool    // it goes by time alone: no command is needed
+	At     int64   // with Timed: ns of the machine's time
 
+	armed      bool // see schedule
 	seen, done uint64
 	rng        *rand.Rand
 }
@@ -37,8 +46,11 @@ type Rule struct {
 type Faults struct {
 	mu    sync.Mutex
 	rules []*Rule
+	dark  bool // the power is lost: no command is executed any more
 	// Event is called when a rule has been applied. It may be nil.
 	Event func(device, rule string)
+	// Do carries out the act of a rule, on a goroutine of its own. Without it acts do nothing. It is set before the first command.
+	Do func(Act)
 }
 
 // Add adds a rule; it applies to commands from then on, after those added before. See Watcher.Refresh.
@@ -71,15 +83,18 @@ func (f *Faults) List() (texts []string, applied []uint64) {
 func (f *Faults) concerns(device string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.ContainsFunc(f.rules, func(r *Rule) bool { return matches(r.Device, device) })
+	return slices.ContainsFunc(f.rules, func(r *Rule) bool { return matches(r.Device, device) || r.Act == PowerLoss })
 }
 
 // decide returns the effect of the first rule that applies, and the rule's text.
 func (f *Faults) decide(device string, c *devices.Command, now int64) (devices.Effect, string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.dark {
+		return devices.Effect{Hang: true}, ""
+	}
 	for _, r := range f.rules {
-		if !r.matches(device, c, now) {
+		if r.Timed || !r.matches(device, c, now) {
 			continue
 		}
 		r.seen++
@@ -90,9 +105,10 @@ func (f *Faults) decide(device string, c *devices.Command, now int64) (devices.E
 		r.done++
 		e := r.Effect
 		e.Seed = r.rng.Uint64()
-		if f.Event != nil {
-			f.Event(device, r.Text)
+		if r.AnyBit {
+			e.FlipTable = 1 << (e.Seed % addressBits)
 		}
+		f.apply(r, device, c)
 		return e, r.Text
 	}
 	return devices.Effect{}, ""

@@ -23,10 +23,13 @@ import (
 //	times=N          at most so often
 //	p=X seed=N       with this probability; the same seed repeats the same run
 //
-// Actions: fail[=STATUS], delay=T, hang, drop, duplicate, hold=N, lose-irq, extra-irq, short=BYTES, flip[=BITS], flip-table.
+// Actions: fail[=STATUS], delay=T, hang, drop, duplicate, hold=N, lose-irq, extra-irq, short=BYTES, flip[=BITS], flip-table[=BIT], and those that are done
+// to the device or the machine: link-down[=T], for a time or for good, link-up, remove, power-loss. The command that provokes remove or power-loss is not
+// executed; with the others it is, unless the rule says otherwise as well. With at=T instead of conditions these go by the machine's time alone, and DEVICE
+// is the unit name of what is meant.
 func ParseRule(s string) (*Rule, error) {
 	r := &Rule{Text: s, OpCode: -1, Admin: -1, Queue: -1, NSID: -1, P: 1}
-	seed, acts := uint64(1), false
+	seed, acts, conditional := uint64(1), false, false
 	for i, part := range strings.Split(s, ",") {
 		k, v, has := strings.Cut(part, "=")
 		if i == 0 && !has {
@@ -41,12 +44,16 @@ func ParseRule(s string) (*Rule, error) {
 			return nil, fmt.Errorf("--fault %s: %s: %w", s, part, err)
 		}
 		acts = acts || act
+		conditional = conditional || !act && k != "at" && k != "seed"
 	}
 	switch {
 	case r.Device == "":
 		return nil, fmt.Errorf("--fault %s: begin with the device, as nvme0 or *", s)
 	case !acts:
-		return nil, fmt.Errorf("--fault %s: no action: add fail, delay=T, hang, drop, duplicate, hold=N, lose-irq, extra-irq, short=N, flip or flip-table", s)
+		return nil, fmt.Errorf("--fault %s: no action: add fail, delay=T, hang, drop, duplicate, hold=N, lose-irq, extra-irq, short=N, flip, flip-table, link-down, link-up, remove or power-loss", s)
+	}
+	if err := r.checkTimed(conditional); err != nil {
+		return nil, fmt.Errorf("--fault %s: %w", s, err)
 	}
 	r.rng = rand.New(rand.NewPCG(seed, 0x6466656d75))
 	return r, nil
@@ -69,6 +76,8 @@ func (r *Rule) set(k, v string, has bool, seed *uint64) (act bool, err error) {
 	}
 	e := &r.Effect
 	switch k {
+	case "at":
+		r.Timed, r.At = true, duration()
 	case "op":
 		if n, e := strconv.ParseUint(v, 0, 32); e == nil {
 			r.OpCode = int64(n)
@@ -156,7 +165,22 @@ func (r *Rule) action(k, v string, has bool, number func(int) uint64, duration f
 			e.FlipData = number(20)
 		}
 	case "flip-table":
-		e.FlipTable = true
+		r.AnyBit = !has
+		if has {
+			e.FlipTable = 1 << number(6)
+		}
+	case "link-down", "link-up", "remove", "power-loss":
+		if r.Act != 0 {
+			return fmt.Errorf("one of link-down, link-up, remove and power-loss is possible")
+		}
+		r.Act = actNames[k]
+		e.Hang = e.Hang || r.Act == Remove || r.Act == PowerLoss
+		switch {
+		case has && r.Act != LinkDown:
+			return fmt.Errorf("it has no value")
+		case has:
+			r.For = duration()
+		}
 	default:
 		return fmt.Errorf("no such condition or action")
 	}

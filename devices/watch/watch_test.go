@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dfemu/devices"
+	"dfemu/devices/devtest"
 )
 
 // gadget is a device with two registers.
@@ -339,6 +344,26 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
+	// One bit of an address, or any.
+	r, err := ParseRule("x,flip-table=33")
+	if err != nil || r.Effect.FlipTable != 1<<33 {
+		t.Errorf("%v, effect %+v", err, r.Effect)
+	}
+	if r, err = ParseRule("x,flip-table"); err != nil {
+		t.Fatal(err)
+	}
+	f := &Faults{}
+	f.Add(r)
+	seen := map[int]int{}
+	for range 400 {
+		e, _ := f.decide("x", &read, 0)
+		if seen[bits.TrailingZeros64(e.FlipTable)]++; e.FlipTable&(e.FlipTable-1) != 0 {
+			t.Errorf("the bits %#x are inverted", e.FlipTable)
+		}
+	}
+	if len(seen) != addressBits || slices.Max(slices.Collect(maps.Keys(seen))) != addressBits-1 {
+		t.Errorf("bits %v", seen)
+	}
 	// The same seed makes the same decisions, another one others.
 	run := func(rule string) (s string) {
 		r, err := ParseRule(rule)
@@ -361,13 +386,91 @@ func TestFaults(t *testing.T) {
 
 func TestFaultErrors(t *testing.T) {
 	for _, s := range []string{"", "fail", "disk0", "disk0,op=read", "disk0,fail,lba=5-2", "disk0,p=2,fail", "disk0,delay=5", "disk0,x", "disk0,nth=x,fail",
-		"[,fail", "disk0,admin=maybe,fail", "disk0,short,fail=x"} {
+		"[,fail", "disk0,admin=maybe,fail", "disk0,short,fail=x",
+		"disk0,remove,power-loss", "disk0,remove=1s", "disk0,link-down=x", "disk0,at=1s,fail", "disk0,at=1s,remove,drop", "disk0,at=x,remove",
+		"disk0,at=1s,op=read,remove", "disk0,flip-table=64", "disk*,at=1s,remove", "disk0,at,remove"} {
 		if r, err := ParseRule(s); err == nil && s != "fail" {
 			t.Errorf("%q is accepted: %+v", s, r)
 		}
 	}
 	if _, err := ReadRules(strings.NewReader("# comment\n\nx,fail\nbad\n")); err == nil || !strings.Contains(err.Error(), "line 4") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestActs checks when the acts of rules are carried out, what becomes of the command, and of others after it.
+func TestActs(t *testing.T) {
+	hang := devices.Effect{Hang: true}
+	for _, c := range []struct {
+		rule string
+		want Act
+		e    devices.Effect // of the first command
+		dark bool           // others have no effect any more
+	}{
+		{"disk0,op=read,link-down", Act{Kind: LinkDown, Device: "disk0"}, devices.Effect{}, false},
+		{"disk0,op=read,times=1,hang,link-down=3ms", Act{Kind: LinkDown, For: 3e6, Device: "disk0"}, hang, false},
+		{"disk*,link-up,drop", Act{Kind: LinkUp, Device: "disk0"}, devices.Effect{Drop: true}, false},
+		{"disk0,nth=1,remove", Act{Kind: Remove, Device: "disk0"}, hang, false},
+		{"disk0,nth=1,power-loss", Act{Kind: PowerLoss, Device: "disk0"}, hang, true},
+		{"nic0,at=2us,link-down=1s", Act{Kind: LinkDown, For: 1e9, Device: "nic0"}, devices.Effect{}, false},
+		{"*,at=2us,power-loss", Act{Kind: PowerLoss, Device: "*"}, devices.Effect{}, true},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			r, err := ParseRule(c.rule)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan Act, 10)
+			f := &Faults{Do: func(a Act) { done <- a }}
+			f.Add(r)
+			clock := devtest.NewClock(time.Time{})
+			w := New(Options{Faults: f, Now: clock.Now, Timer: clock.NewTimer})
+			disk, other := &gadget{}, &gadget{}
+			w.Attach("disk0", &disk.probe)
+			w.Attach("other0", &other.probe)
+			cmd := &devices.Command{Name: "READ"}
+			e := disk.probe.Decide(cmd)
+			e.Seed = 0
+			if e != c.e {
+				t.Errorf("effect %+v, want %+v", e, c.e)
+			}
+			if r.Timed {
+				cmd = nil
+				clock.Advance(1999)
+				if n := len(done); n != 0 {
+					t.Errorf("%d acts before their time", n)
+				}
+				clock.Advance(1)
+			}
+			got := <-done
+			c.want.Rule, c.want.Command = c.rule, cmd
+			if got != c.want {
+				t.Errorf("act %+v, want %+v", got, c.want)
+			}
+			if e := other.probe.Decide(&devices.Command{Name: "WRITE"}); e.Hang != c.dark {
+				t.Errorf("another device's command has the effect %+v", e)
+			}
+			w.Refresh()
+			clock.Advance(1e9)
+			if _, n := f.List(); n[0] != 1 || len(done) != 0 {
+				t.Errorf("applied %d times", n[0])
+			}
+		})
+	}
+	// A rule that is taken away before its time does nothing.
+	f := &Faults{Do: func(a Act) { t.Errorf("act %+v", a) }}
+	clock := devtest.NewClock(time.Time{})
+	w := New(Options{Faults: f, Now: clock.Now, Timer: clock.NewTimer})
+	r, err := ParseRule("nic0,at=1s,link-down")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Add(r)
+	w.Refresh()
+	f.Remove("")
+	clock.Advance(2e9)
+	if r.done != 0 {
+		t.Error("a rule that was removed is applied")
 	}
 }
 
@@ -398,7 +501,7 @@ func TestFaultAtRunTime(t *testing.T) {
 }
 
 func FuzzParseRule(f *testing.F) {
-	for _, s := range []string{"nvme0,op=read,lba=1-2,nth=3,fail=0x281", "*,p=0.5,seed=3,drop,flip=9", "a,after=1s,until=2h,short=512,hold=2"} {
+	for _, s := range []string{"nvme0,op=read,lba=1-2,nth=3,fail=0x281", "*,p=0.5,seed=3,drop,flip=9", "a,after=1s,until=2h,short=512,hold=2", "a,at=1s,link-down=2s", "a,nth=3,remove", "*,at=1s,power-loss"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

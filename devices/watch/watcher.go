@@ -20,6 +20,8 @@ type Options struct {
 	Faults *Faults
 	// Now is the machine's time in ns.
 	Now func() int64
+	// Timer returns a stopped timer of that time. Without it faults that go by time alone do not happen.
+	Timer func(f func()) devices.Timer
 	// Place tells where the processor is that accesses a device at present.
 	Place func() Place
 }
@@ -50,7 +52,9 @@ func New(o Options) *Watcher {
 	if o.Place == nil {
 		o.Place = func() Place { return Place{CPU: -1} }
 	}
-	return &Watcher{o: o, attached: map[string]*attachment{}}
+	w := &Watcher{o: o, attached: map[string]*attachment{}}
+	w.schedule()
+	return w
 }
 
 // Attach begins to watch a device. Names are unit names, as "nvme0".
@@ -81,6 +85,14 @@ func (w *Watcher) Refresh() {
 	defer w.mu.Unlock()
 	for _, a := range w.attached {
 		a.follow()
+	}
+	w.schedule()
+}
+
+// schedule waits for the time of faults that go by it.
+func (w *Watcher) schedule() {
+	if w.o.Faults != nil && w.o.Timer != nil {
+		w.o.Faults.schedule(w.o.Timer)
 	}
 }
 

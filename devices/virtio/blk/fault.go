@@ -22,12 +22,12 @@ func disturb(r *request, e *devices.Effect) {
 		r.data, _ = virtio.Slice(r.data, 0, n) // there are more than n
 		r.size = n
 	}
-	if e.FlipTable && len(r.data) != 0 {
+	if e.FlipTable != 0 && len(r.data) != 0 {
 		rng := rand.New(rand.NewPCG(e.Seed, 1))
 		r.data = slices.Clone(r.data)
 		s := &r.data[rng.IntN(len(r.data))]
 		// Adding the length must not wrap, as for each segment.
-		if a := s.Addr ^ 1<<rng.IntN(40); a+uint64(s.Len) >= a {
+		if a := s.Addr ^ e.FlipTable; a+uint64(s.Len) >= a {
 			s.Addr = a
 		}
 	}

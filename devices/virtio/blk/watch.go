@@ -46,7 +46,7 @@ func (d *Device) perform(q *virtio.Queue, c *virtio.Chain, r *request, cmd *devi
 		status = statusIOErr
 	case e.Fail:
 		status = byte(e.Status)
-	case e.ShortOn || e.FlipData != 0 || e.FlipTable:
+	case e.ShortOn || e.FlipData != 0 || e.FlipTable != 0:
 		disturb(r, e)
 		if r.clears() {
 			r.readRanges(c.Memory())

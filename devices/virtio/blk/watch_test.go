@@ -368,7 +368,7 @@ func TestFlipData(t *testing.T) {
 func TestFlipTable(t *testing.T) {
 	moved, refused := 0, 0
 	for seed := range uint64(60) {
-		d, _, _ := watched(t, 0, always(devices.Effect{FlipTable: true, Seed: seed}))
+		d, _, _ := watched(t, 0, always(devices.Effect{FlipTable: 1 << (seed % 40), Seed: seed}))
 		got, st, _ := d.do(kindIn, 5, nil, 512)
 		switch {
 		case st == 1:
@@ -603,7 +603,10 @@ func FuzzFaults(f *testing.F) {
 		on := func(n int) bool { return bits>>n&1 != 0 }
 		e := devices.Effect{
 			Fail: on(0) && on(1), Status: uint32(seed), Drop: on(2) && on(3), Duplicate: on(4), LoseInterrupt: on(5), ExtraInterrupt: on(6),
-			ShortOn: on(7), Short: short, FlipData: seed % 5000, FlipTable: on(1), Hold: int(hold % 4), Seed: seed,
+			ShortOn: on(7), Short: short, FlipData: seed % 5000, Hold: int(hold % 4), Seed: seed,
+		}
+		if on(1) {
+			e.FlipTable = 1 << (seed % 40)
 		}
 		if on(2) {
 			e.Delay = int64(seed % 1000)

@@ -609,7 +609,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"fail": {devices.Effect{Fail: true}, 1, 2}, "hang": {devices.Effect{Hang: true}, 1, 1}, "drop": {devices.Effect{Drop: true}, 2, 1},
 		"duplicate": {devices.Effect{Duplicate: true}, 3, 2}, "hold": {devices.Effect{Hold: 1}, 2, 2}, "lose": {devices.Effect{LoseInterrupt: true}, 2, 2},
-		"short": {devices.Effect{ShortOn: true, Short: 20}, 2, 2}, "flip": {devices.Effect{FlipData: 3, Seed: 5}, 2, 2}, "table": {devices.Effect{FlipTable: true, Seed: 31}, 1, 2},
+		"short": {devices.Effect{ShortOn: true, Short: 20}, 2, 2}, "flip": {devices.Effect{FlipData: 3, Seed: 5}, 2, 2}, "table": {devices.Effect{FlipTable: 1 << 31}, 1, 2},
 		"delay": {devices.Effect{Delay: 1000}, 2, 2},
 	} {
 		t.Run("transmit "+name, func(t *testing.T) {
@@ -769,7 +769,7 @@ func FuzzDevice(f *testing.F) {
 		c.observe(func(k *devices.Command) devices.Effect {
 			var e devices.Effect
 			if k.Bytes%5 == 1 {
-				e = devices.Effect{FlipData: k.Bytes, Seed: k.Bytes, ShortOn: k.Bytes%2 == 0, Short: int64(k.Bytes) / 2, Hold: int(k.Bytes % 3), Duplicate: k.Bytes%7 == 1, FlipTable: true}
+				e = devices.Effect{FlipData: k.Bytes, Seed: k.Bytes, ShortOn: k.Bytes%2 == 0, Short: int64(k.Bytes) / 2, Hold: int(k.Bytes % 3), Duplicate: k.Bytes%7 == 1, FlipTable: 1 << (k.Bytes % 32)}
 			}
 			return e
 		})

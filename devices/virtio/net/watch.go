@@ -91,9 +91,9 @@ func (p *pair) watchTransmit(post *posting, i *int, c *virtio.Chain, f *devices.
 // damage applies what a fault does to a frame's data. False means that the
 // frame is lost by it. c is nil for a frame that arrives.
 func (p *pair) damage(e *devices.Effect, f *devices.Frame, c *virtio.Chain) bool {
-	if e.FlipTable && c != nil && len(c.Out) != 0 {
+	if e.FlipTable != 0 && c != nil && len(c.Out) != 0 {
 		s := c.Out[len(c.Out)-1]
-		b, err := c.Memory().View(s.Addr^1<<(e.Seed%32), int(s.Len))
+		b, err := c.Memory().View(s.Addr^e.FlipTable, int(s.Len))
 		if err != nil {
 			return false
 		}

@@ -641,7 +641,7 @@ func TestFaults(t *testing.T) {
 	c.q.Add([][]byte{c.message(tRead, 1, z, 3)}, 100)
 	c.q.Kick()
 	c.do(tStatfs, 0)
-	c.rec.Disturb("Tread", devices.Effect{FlipTable: true, Seed: 16 * 39})
+	c.rec.Disturb("Tread", devices.Effect{FlipTable: 1 << 39})
 	c.q.Add([][]byte{c.message(tRead, 1, z, 3)}, 100)
 	c.q.Kick()
 	c.d.WaitInterrupt(1) // configuration: the answer went to where no memory is

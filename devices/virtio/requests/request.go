@@ -51,7 +51,7 @@ func (r *Request) Run(command func() *devices.Command, do func()) {
 			return
 		}
 		e.Hang = false
-	case e.FlipTable:
+	case e.FlipTable != 0:
 		r.flipTable()
 	}
 	if r.Effect.Delay > 0 && s.clock != nil && r.delay(do) {
@@ -89,8 +89,7 @@ func (r *Request) flipTable() {
 	if len(l) == 0 {
 		return
 	}
-	seed := r.Effect.Seed
-	l[seed%uint64(len(l))].Addr ^= 1 << (seed / 16 % 40)
+	l[r.Effect.Seed%uint64(len(l))].Addr ^= r.Effect.FlipTable
 }
 
 // hang leaves the request alone and reports whether it did.

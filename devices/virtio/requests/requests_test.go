@@ -93,7 +93,7 @@ func TestEffects(t *testing.T) {
 	if b := q.Do([][]byte{[]byte("abc")}, 10); string(b.In[0][:3]) != "\x9e\x9d\x9c" {
 		t.Errorf("all bits flipped: %q", b.In)
 	}
-	rec.Disturb("ECHO", devices.Effect{FlipTable: true, Seed: 16 * 39})
+	rec.Disturb("ECHO", devices.Effect{FlipTable: 1 << 39})
 	if b := q.Do([][]byte{[]byte("abc")}, 10); string(b.In[0][:3]) == "abc" {
 		t.Error("flip-table: the answer is where it belongs")
 	}

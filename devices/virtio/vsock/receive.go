@@ -154,8 +154,8 @@ func disturb(e *devices.Effect, h *header, data *[]byte, c *virtio.Chain) {
 		*data = (*data)[:min(max(e.Short, 0), int64(len(*data)))]
 		h.len = uint32(len(*data))
 	}
-	if e.FlipTable && len(c.In) > 0 {
-		c.In[e.Seed%uint64(len(c.In))].Addr ^= 1 << (e.Seed / 16 % 40)
+	if e.FlipTable != 0 && len(c.In) > 0 {
+		c.In[e.Seed%uint64(len(c.In))].Addr ^= e.FlipTable
 	}
 	if e.FlipData != 0 {
 		*data = slices.Clone(*data)
