@@ -31,6 +31,8 @@ type Register struct {
 	Fields []Field
 	// Reserved are the bits that a driver must write as 0, for strict checks.
 	Reserved uint64
+	// Clause is where the register is specified, for strict checks; "" means that of the bank.
+	Clause string
 	// Doorbell tells that a write tells the device of commands: in the queue with the register's index.
 	Doorbell bool
 	// Whole registers are served only at their full width and alignment;
@@ -65,11 +67,27 @@ func (r Reg) String() string {
 // A Bank is a device's table of registers, ready for look-ups. It is
 // immutable and may be shared by all instances of a device.
 type Bank struct {
-	Name string
-	regs []Register
+	Name  string
+	Rules Rules
+	regs  []Register
 	// rows orders the rows by offset; arrays whose copies interleave with
 	// other arrays (one block of registers per port) are found through stride.
 	rows []int
+}
+
+// Rules are what a specification demands of accesses to a bank, beyond what the device needs, for strict checks.
+type Rules struct {
+	// Clause is where the registers are specified, as "NVMe base 2.0, 3.1.3".
+	Clause string
+	// Natural, if not "", is the clause by which a driver accesses a register at its own width and alignment, one of 8 bytes by halves.
+	Natural string
+}
+
+// With returns a bank of the same registers under rules.
+func (b *Bank) With(r Rules) *Bank {
+	c := *b
+	c.Rules = r
+	return &c
 }
 
 // Registers is what a device does when a register is read or written. Values

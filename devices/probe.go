@@ -40,6 +40,7 @@ type Observer interface {
 	Interrupt(Interrupt)
 	DMA(Transfer)
 	Violation(Violation)
+	Rang(queue int)
 	State(what string)
 }
 
@@ -132,8 +133,10 @@ type Interrupt struct {
 type Transfer struct {
 	Addr  uint64
 	Bytes int
-	Write bool   // into guest memory
-	What  string // as "PRP list", "data", "D2H FIS"
+	Write bool // into guest memory
+	// Discard: the memory goes back to the host.
+	Discard bool
+	What    string // as "PRP list", "data", "D2H FIS"
 }
 
 // A Violation is a breach of the specification by the driver.
@@ -141,7 +144,21 @@ type Violation struct {
 	Clause string // as "AHCI 1.3.1, 10.3.1"
 	Text   string // what the driver did, and what it should have done
 	Queue  int    // the queue or port concerned, -1 if none
+	Origin Origin
 }
+
+// Origin tells where a breach was found, and by that which instruction is to blame.
+type Origin uint8
+
+const (
+	// ByQueue is in what a queue holds. Whoever looks at it finds that, at once or later and on any goroutine; to blame is
+	// the instruction that told the device of it: the last write of the queue's doorbell, or what [Probe.Rang] was called in.
+	ByQueue Origin = iota
+	// ByAccess is in the access to a register that is being served. It is reported on the goroutine of the access, before that ends.
+	ByAccess
+	// ByDevice is found by the device by itself, as a packet arrives or time goes by: no instruction is known to be to blame.
+	ByDevice
+)
 
 // An Effect is what a fault does to a command. The zero Effect does nothing.
 type Effect struct {
@@ -224,6 +241,14 @@ func (p *Probe) DMA(t Transfer) {
 func (p *Probe) Violation(v Violation) {
 	if o := p.observer(ClassStrict); o != nil {
 		o.Violation(v)
+	}
+}
+
+// Rang reports that the access which is being served tells the device of what is in a queue, though it is not to the queue's doorbell:
+// it has the device begin. It is called on the goroutine of the access.
+func (p *Probe) Rang(queue int) {
+	if o := p.observer(ClassRegister | ClassStrict); o != nil {
+		o.Rang(queue)
 	}
 }
 

@@ -31,11 +31,15 @@ func (p *pc) report(e *watch.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dfemu: halted at %.6f s by %s: %s [%s]\n", float64(e.Time)/1e9, e.Device, e.Name, e.Clause)
 	for i := range p.m.cfg.CPUs {
-		if e.Place.CPU >= 0 && e.Place.CPU != i {
+		if e.Place.CPU >= 0 && e.Place.CPU != i && !e.Late {
 			continue
 		}
 		fmt.Fprintf(&b, "cpu%d", i)
-		if e.Place.CPU == i {
+		switch {
+		case e.Place.CPU != i:
+		case e.Late:
+			fmt.Fprintf(&b, ", which told the device of it at %#x %s, and has gone on", e.Place.RIP, e.Place.Symbol)
+		default:
 			fmt.Fprintf(&b, ", which accessed the device at %#x %s", e.Place.RIP, e.Place.Symbol)
 		}
 		b.WriteString(":\n")

@@ -28,7 +28,9 @@ type watching struct {
 	w *watch.Watcher
 	// mu serializes accesses to devices, so that it is known which processor the present one is of.
 	mu sync.Mutex
-	at atomic.Pointer[watch.Place] // nil between accesses
+	// at is where the present access is made from; nil between accesses. It means something only on the goroutine of that access:
+	// what a device reports on another one has nothing to do with it (see devices.Origin).
+	at atomic.Pointer[watch.Place]
 }
 
 // startWatching attaches a watcher to the devices.
@@ -41,11 +43,15 @@ func (p *pc) startWatching() {
 	if o.Faults != nil {
 		o.Faults.Do = p.m.Control().act
 	}
+	var freed func(addr, n uint64) bool
+	if b, err := p.m.Control().balloon(); err == nil {
+		freed = b.Holds
+	}
 	if o.Strict != nil && o.Stopped != nil {
 		o.Strict.Stop = p.halt
 	}
 	t.w = watch.New(watch.Options{
-		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now, Timer: p.m.clock.NewTimer,
+		Trace: o.Trace, Strict: o.Strict, Faults: o.Faults, Now: p.m.clock.Now, Timer: p.m.clock.NewTimer, Freed: freed,
 		Place: func() watch.Place {
 			if at := t.at.Load(); at != nil {
 				return *at

@@ -24,6 +24,13 @@ func (g *guest) runAsking(t *testing.T, act func(c *machine.Control, words []str
 	g.script = dialogPrelude + g.script
 	config, out := g.config(t)
 	config.Watch = &machine.Watch{Faults: &watch.Faults{Event: func(_, _ string) { out.hit(1) }}}
+	if config.Balloon {
+		config.Watch.Strict = &watch.Strict{Report: func(e *watch.Event) {
+			if strings.Contains(e.Name, "given to the balloon") {
+				t.Errorf("%s: %s", e.Device, e.Name)
+			}
+		}}
+	}
 	in, reply := io.Pipe()
 	config.Serial[0].In = in
 	m, wait := startControlled(t, config, out)

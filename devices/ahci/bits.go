@@ -226,7 +226,7 @@ func newBank(name string, ports int) *devices.Bank {
 		regs[i].Reserved = reserved(&regs[i])
 		regs[i].Doorbell = regs[i].Name == "PxCI"
 	}
-	return devices.NewBank(name, regs)
+	return devices.NewBank(name, regs).With(devices.Rules{Clause: "AHCI 1.3.1, 3"})
 }
 
 // reserved are the bits of a register that have no name: they are to be written as 0. What is cleared by writing ones may

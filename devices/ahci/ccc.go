@@ -34,7 +34,7 @@ func (d *Device) writeCCC(v, mask uint32) {
 		return
 	}
 	if d.strict() && c.ctl&cccEN != 0 && v&cccEN != 0 && (v^c.ctl)&mask&0xffffff00 != 0 {
-		d.violation(-1, "3.1.6", "CCC_CTL.TV or CC changed while EN is set; clear EN first")
+		d.misuse(-1, "3.1.6", "CCC_CTL.TV or CC changed while EN is set; clear EN first")
 	}
 	if c.ctl&cccEN == 0 {
 		c.ctl = c.ctl&^mask | v&0xffffff01
@@ -42,7 +42,7 @@ func (d *Device) writeCCC(v, mask uint32) {
 		c.ctl = c.ctl&^(cccEN&mask) | v&cccEN
 	}
 	if d.strict() && c.ctl&cccEN != 0 && c.ctl>>16 == 0 {
-		d.violation(-1, "3.1.6", "CCC_CTL.EN set with a timeout of 0, which is reserved")
+		d.misuse(-1, "3.1.6", "CCC_CTL.EN set with a timeout of 0, which is reserved")
 	}
 	c.on.Store(c.ctl&cccEN != 0)
 	c.complete = 0

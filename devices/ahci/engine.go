@@ -207,10 +207,9 @@ func (p *port) admit(r *request, s *station) bool {
 	queued := r.Command.Protocol.Queued()
 	if queued {
 		r.takeTag()
-	} else if s.queued > 0 {
+	} else if !r.checkAlone(s.queued > 0) {
 		// A drive aborts everything when it gets another command among queued ones
 		// (Serial ATA 3.3, section 13.6.3.3).
-		p.violation("5.5.1", "slot %d: %s issued while queued commands are outstanding", r.slot, r.Command.Name)
 		r.Command.Refused = ata.ErrAborted
 	}
 	if r.Command.Refused != 0 {
@@ -274,6 +273,22 @@ func (r *request) takeTag() {
 	}
 }
 
+// checkAlone tells whether a command that is not queued may come: while no queued ones are outstanding.
+func (r *request) checkAlone(queued bool) bool {
+	if queued {
+		r.p.violation("5.5.1", "slot %d: %s issued while queued commands are outstanding", r.slot, r.Command.Name)
+	}
+	return !queued
+}
+
+// checkReset tells whether a FIS that sets SRST has the device busy only until it was sent.
+func (r *request) checkReset() bool {
+	if r.header&hdrC == 0 {
+		r.p.violation("10.4.1", "slot %d: SRST set without the C bit of the command header", r.slot)
+	}
+	return r.header&hdrC != 0
+}
+
 func (r *request) checkDirection() {
 	if r.Command.Bytes > 0 && r.Command.Write != (r.header&hdrW != 0) {
 		r.p.violation("4.2.2", "slot %d: %s with the W bit of the command header %d", r.slot, r.Command.Name, r.header>>6&1)
@@ -306,10 +321,9 @@ func (p *port) control(r *request, s *station) {
 	case set:
 		s.srst = v != nil
 		s.done, s.queued = 0, 0
-		if r.header&hdrC == 0 {
+		if !r.checkReset() {
 			s.tfd |= ata.StatusBusy
 			r.phase = phaseHung
-			p.violation("10.4.1", "slot %d: SRST set without the C bit of the command header", r.slot)
 			return
 		}
 		s.tfd &^= ata.StatusBusy | ata.StatusData

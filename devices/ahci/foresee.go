@@ -19,7 +19,13 @@ func (r *request) foresee() {
 		p.violation("6.2.1", "%s cannot be accessed: %v", what, err)
 		return
 	}
-	if r.header&hdrB != 0 || !r.checkFIS() || r.fis[1]&h2dCommand == 0 {
+	if r.header&hdrB != 0 || !r.checkFIS() {
+		return
+	}
+	if r.fis[1]&h2dCommand == 0 {
+		if r.Task.Control&controlSRST != 0 {
+			r.checkReset()
+		}
 		return
 	}
 	v := p.target(r.pmp)
@@ -29,6 +35,9 @@ func (r *request) foresee() {
 	r.Command = v.Parse(&r.Task, &r.Packet)
 	if r.Command.Protocol.Queued() {
 		r.takeTag()
+	} else {
+		// Those that wait count, too.
+		r.checkAlone(p.dev[p.station(r.pmp)].queued > 0 || p.mult == nil && p.sact.Load() != 0)
 	}
 	if r.Command.Refused != 0 {
 		return // it moves nothing

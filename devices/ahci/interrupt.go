@@ -97,9 +97,14 @@ func (d *Device) spurious(n int) {
 	d.setLine(true)
 }
 
-// violation reports a breach of the specification; port is -1 for the adapter.
-func (d *Device) violation(port int, clause, text string) {
-	d.probe.Violation(devices.Violation{Clause: "AHCI 1.3.1, " + clause, Text: text, Queue: port})
+// misuse reports that the access to a register that is being served breaks the specification; port is -1 for the adapter. It is
+// called on the goroutine of the access.
+func (d *Device) misuse(port int, clause, text string) {
+	d.violation(devices.ByAccess, port, clause, text)
+}
+
+func (d *Device) violation(by devices.Origin, port int, clause, text string) {
+	d.probe.Violation(devices.Violation{Clause: "AHCI 1.3.1, " + clause, Text: text, Queue: port, Origin: by})
 }
 
 func (d *Device) strict() bool { return d.probe.Wants(devices.ClassStrict) }

@@ -91,10 +91,17 @@ func (p *port) state(format string, a ...any) {
 	}
 }
 
-// violation reports a breach of the specification, if anybody wants to know.
+// violation reports a breach of the specification in a command, if anybody wants to know.
 func (p *port) violation(clause, format string, a ...any) {
 	if p.d.strict() {
-		p.d.violation(p.n, clause, fmt.Sprintf(format, a...))
+		p.d.violation(devices.ByQueue, p.n, clause, fmt.Sprintf(format, a...))
+	}
+}
+
+// misuse is that of Device, of a register of the port.
+func (p *port) misuse(clause, format string, a ...any) {
+	if p.d.strict() {
+		p.d.misuse(p.n, clause, fmt.Sprintf(format, a...))
 	}
 }
 

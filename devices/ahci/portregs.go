@@ -107,7 +107,7 @@ func (p *port) write(off uint64, v, mask uint32) error {
 // check reports reserved bits that are written as one.
 func (p *port) check(clause, name string, v, reserved uint32) {
 	if v&reserved != 0 {
-		p.violation(clause, "write of %#x to %s sets the reserved bits %#x", v, name, v&reserved)
+		p.misuse(clause, "write of %#x to %s sets the reserved bits %#x", v, name, v&reserved)
 	}
 }
 
@@ -122,12 +122,12 @@ func (p *port) writeIS(v uint32) {
 // during which the address must not change.
 func (p *port) writeBase(clause string, base *uint64, upper bool, v, mask, low, running uint32, name string) {
 	if p.cmd&running != 0 || running == cmdST && p.engineRuns() {
-		p.violation(clause, "%s changed while the adapter uses it (PxCMD is %#x); stop it first", name, p.cmd)
+		p.misuse(clause, "%s changed while the adapter uses it (PxCMD is %#x); stop it first", name, p.cmd)
 	}
 	if upper {
 		if p.d.o.No64 {
 			if v != 0 {
-				p.violation(clause, "%sU set to %#x on an adapter without 64-bit addressing (CAP.S64A)", name, v)
+				p.misuse(clause, "%sU set to %#x on an adapter without 64-bit addressing (CAP.S64A)", name, v)
 			}
 			return
 		}
@@ -144,7 +144,7 @@ func (p *port) writeCMD(v uint32) {
 	old := p.cmd
 	p.cmd = old&^cmdPlain | v&cmdPlain
 	if v&cmdASP&^old != 0 && v&cmdALPE == 0 && old&cmdALPE == 0 {
-		p.violation("3.3.7", "PxCMD.ASP set without ALPE")
+		p.misuse("3.3.7", "PxCMD.ASP set without ALPE")
 	}
 	if p.d.cap&capSPM != 0 {
 		p.cmd = p.cmd&^cmdPMA | v&cmdPMA
@@ -159,7 +159,7 @@ func (p *port) writeCMD(v uint32) {
 	// FRE before ST, so that one write may set both.
 	if v&cmdFRE != 0 && old&cmdFRE == 0 {
 		if p.fb == 0 {
-			p.violation("10.3.2", "PxCMD.FRE set before PxFB")
+			p.misuse("10.3.2", "PxCMD.FRE set before PxFB")
 		}
 		p.cmd |= cmdFRE
 		for i := range p.dev {
@@ -176,7 +176,7 @@ func (p *port) writeCMD(v uint32) {
 	}
 	if v&cmdFRE == 0 && old&cmdFRE != 0 {
 		if p.engineRuns() {
-			p.violation("10.3.2", "PxCMD.FRE cleared while the command list runs; clear ST and wait for CR first")
+			p.misuse("10.3.2", "PxCMD.FRE cleared while the command list runs; clear ST and wait for CR first")
 		}
 		p.cmd &^= cmdFRE
 	}
@@ -192,7 +192,7 @@ func (p *port) writeCMD(v uint32) {
 // override serves PxCMD.CLO: BSY and DRQ are cleared.
 func (p *port) override() {
 	if p.cmd&cmdST != 0 {
-		p.violation("3.3.7", "PxCMD.CLO set while ST is set; clear ST and wait for CR first")
+		p.misuse("3.3.7", "PxCMD.CLO set while ST is set; clear ST and wait for CR first")
 		return
 	}
 	for i := range p.dev {
@@ -206,16 +206,16 @@ func (p *port) start() {
 		s := p.shown()
 		switch {
 		case p.running > 0:
-			p.violation("10.3.1", "PxCMD.ST set before CR was clear")
+			p.misuse("10.3.1", "PxCMD.ST set before CR was clear")
 		case p.cmd&cmdFRE == 0:
-			p.violation("10.3.1", "PxCMD.ST set while FIS reception is not running; set FRE first")
+			p.misuse("10.3.1", "PxCMD.ST set while FIS reception is not running; set FRE first")
 		case p.det != detPresent:
-			p.violation("10.3.1", "PxCMD.ST set without a device (PxSSTS.DET is %d)", p.det)
+			p.misuse("10.3.1", "PxCMD.ST set without a device (PxSSTS.DET is %d)", p.det)
 		case s.busy():
-			p.violation("10.3.1", "PxCMD.ST set while the device is busy (PxTFD.STS is %#x); wait, or set CLO first", s.tfd&0xff)
+			p.misuse("10.3.1", "PxCMD.ST set while the device is busy (PxTFD.STS is %#x); wait, or set CLO first", s.tfd&0xff)
 		}
 		if p.clb == 0 {
-			p.violation("10.3.1", "PxCMD.ST set before PxCLB")
+			p.misuse("10.3.1", "PxCMD.ST set before PxCLB")
 		}
 		p.d.mu.Lock()
 		p.d.checkOwner("PxCMD.ST set")
@@ -239,13 +239,13 @@ func (p *port) power(icc uint32) {
 		p.wake()
 	case icc == ipmPartial && p.sctl>>8&1 == 0, icc == ipmSlumber && p.sctl>>8&2 == 0:
 		if p.ci.Load()|p.sact.Load() != 0 {
-			p.violation("8.3.1.2", "PxCMD.ICC set to %d while commands are outstanding", icc)
+			p.misuse("8.3.1.2", "PxCMD.ICC set to %d while commands are outstanding", icc)
 			return
 		}
 		p.ipm = icc
 		p.state("link power state %d", icc)
 	default:
-		p.violation("3.3.7", "PxCMD.ICC set to %d, which is reserved, not supported or disabled in PxSCTL.IPM", icc)
+		p.misuse("3.3.7", "PxCMD.ICC set to %d, which is reserved, not supported or disabled in PxSCTL.IPM", icc)
 	}
 }
 
@@ -284,7 +284,7 @@ func (p *port) writeSCTL(v uint32) {
 		return
 	}
 	if p.cmd&cmdST != 0 {
-		p.violation("3.3.11", "PxSCTL.DET changed from %d to %d while ST is set", was, det)
+		p.misuse("3.3.11", "PxSCTL.DET changed from %d to %d while ST is set", was, det)
 	}
 	switch det {
 	case sctlCOMRESET:
@@ -301,7 +301,7 @@ func (p *port) writeSCTL(v uint32) {
 		p.connect()
 		p.kick()
 	default:
-		p.violation("3.3.11", "PxSCTL.DET set to the reserved value %d", det)
+		p.misuse("3.3.11", "PxSCTL.DET set to the reserved value %d", det)
 	}
 }
 
@@ -323,11 +323,11 @@ func (p *port) writeSACT(v uint32) {
 	if p.d.strict() {
 		switch {
 		case v&^p.d.slots != 0:
-			p.violation("3.3.13", "PxSACT bits %#x set for slots that do not exist", v&^p.d.slots)
+			p.misuse("3.3.13", "PxSACT bits %#x set for slots that do not exist", v&^p.d.slots)
 		case p.cmd&cmdST == 0 && v != 0:
-			p.violation("3.3.13", "PxSACT written while ST is clear")
+			p.misuse("3.3.13", "PxSACT written while ST is clear")
 		case v&p.sact.Load() != 0:
-			p.violation("3.3.13", "PxSACT bits %#x set for tags that are still outstanding", v&p.sact.Load())
+			p.misuse("3.3.13", "PxSACT bits %#x set for tags that are still outstanding", v&p.sact.Load())
 		}
 	}
 	if p.cmd&cmdST != 0 {
@@ -340,13 +340,13 @@ func (p *port) issue(v uint32) {
 	if p.d.strict() {
 		switch {
 		case v&^p.d.slots != 0:
-			p.violation("3.3.14", "PxCI bits %#x set for slots that do not exist", v&^p.d.slots)
+			p.misuse("3.3.14", "PxCI bits %#x set for slots that do not exist", v&^p.d.slots)
 		case p.cmd&cmdST == 0 && v != 0:
-			p.violation("3.3.14", "PxCI written while ST is clear; the write is ignored")
+			p.misuse("3.3.14", "PxCI written while ST is clear; the write is ignored")
 		case v != 0 && !p.d.fn.BusMaster():
-			p.violation("2.1.2", "PxCI written while Bus Master Enable is clear; nothing is fetched until it is set")
+			p.misuse("2.1.2", "PxCI written while Bus Master Enable is clear; nothing is fetched until it is set")
 		case v&(p.ci.Load()|p.taken) != 0:
-			p.violation("5.5.1", "command issued to the busy slots %#x", v&(p.ci.Load()|p.taken))
+			p.misuse("5.5.1", "command issued to the busy slots %#x", v&(p.ci.Load()|p.taken))
 		}
 	}
 	if p.cmd&cmdST == 0 {
@@ -371,7 +371,7 @@ func (p *port) writeFBS(v uint32) {
 	}
 	if (v^p.fbs)&fbsEN != 0 {
 		if p.cmd&cmdST != 0 {
-			p.violation("3.3.16", "PxFBS.EN changed while ST is set")
+			p.misuse("3.3.16", "PxFBS.EN changed while ST is set")
 		} else {
 			p.fbs ^= fbsEN
 			for i := range p.dev[1:] {

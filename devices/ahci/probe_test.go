@@ -42,6 +42,7 @@ func (w *watcher) Completion(_ *devices.Command, s devices.Status) {
 	w.ends = append(w.ends, s)
 }
 func (w *watcher) Interrupt(devices.Interrupt) {}
+func (w *watcher) Rang(int)                    {}
 func (w *watcher) DMA(t devices.Transfer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

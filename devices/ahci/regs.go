@@ -106,7 +106,7 @@ func (d *Device) write(off uint64, v, mask uint32) error {
 	switch off {
 	case regCAP, regPI, regCAP2:
 		if d.strict() && (d.read(off)^v)&mask != 0 {
-			d.violation(-1, "3.1", fmt.Sprintf("write of %#x to the register at %#x, which is set by hardware", v, off))
+			d.misuse(-1, "3.1", fmt.Sprintf("write of %#x to the register at %#x, which is set by hardware", v, off))
 		}
 	case regGHC:
 		d.writeGHC(v, mask)
@@ -133,17 +133,17 @@ func (d *Device) write(off uint64, v, mask uint32) error {
 // reserved serves a write where there is no register.
 func (d *Device) reserved(off, v uint64) {
 	if v != 0 && d.strict() {
-		d.violation(-1, "3", fmt.Sprintf("write of %#x to the reserved register at %#x; reserved registers are written as zero", v, off))
+		d.misuse(-1, "3", fmt.Sprintf("write of %#x to the reserved register at %#x; reserved registers are written as zero", v, off))
 	}
 }
 
 func (d *Device) writeGHC(v, mask uint32) {
 	if d.strict() {
 		if v&^(ghcHR|ghcIE|ghcMRSM|ghcAE) != 0 {
-			d.violation(-1, "3.1.2", fmt.Sprintf("write of %#x to GHC sets reserved bits", v))
+			d.misuse(-1, "3.1.2", fmt.Sprintf("write of %#x to GHC sets reserved bits", v))
 		}
 		if mask>>31 != 0 && v&ghcAE == 0 {
-			d.violation(-1, "3.1.2", "GHC.AE cleared on an adapter that supports AHCI mode only (CAP.SAM); write it as one")
+			d.misuse(-1, "3.1.2", "GHC.AE cleared on an adapter that supports AHCI mode only (CAP.SAM); write it as one")
 		}
 	}
 	if v&ghcHR != 0 {
@@ -162,7 +162,7 @@ func (d *Device) writeGHC(v, mask uint32) {
 // mu is held.
 func (d *Device) checkOwner(what string) {
 	if d.bohc&bohcBOS != 0 && d.bohc&bohcOOS == 0 && d.strict() {
-		d.violation(-1, "10.6.3", what+" while the BIOS owns the adapter; set BOHC.OOS and wait until BOS is clear")
+		d.misuse(-1, "10.6.3", what+" while the BIOS owns the adapter; set BOHC.OOS and wait until BOS is clear")
 	}
 }
 

@@ -273,8 +273,6 @@ func (r *request) out() bool { return r.Command.Write }
 
 // busError stops the port after an access to memory failed (section 6.2.1).
 func (p *port) busError(what string, err error) bool {
-	p.fatal = true
-	p.state("host bus error: %s: %v", what, err)
 	if p.d.strict() {
 		p.violation("6.2.1", "%s cannot be accessed: %v", what, err)
 	}

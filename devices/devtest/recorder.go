@@ -17,6 +17,8 @@ import (
 type Recorder struct {
 	mu  sync.Mutex
 	log []string
+	// origins are those of breaches.
+	origins []devices.Origin
 	// effects are what happens to commands, by name; each is used once for each time that it is there.
 	effects map[string][]devices.Effect
 	decide  func(*devices.Command) devices.Effect
@@ -142,7 +144,24 @@ func (r *Recorder) DMA(t devices.Transfer) {
 }
 
 // Violation implements devices.Observer.
-func (r *Recorder) Violation(v devices.Violation) { r.add("violation %s: %s", v.Clause, v.Text) }
+func (r *Recorder) Violation(v devices.Violation) {
+	r.add("violation %s: %s", v.Clause, v.Text)
+	r.mu.Lock()
+	r.origins = append(r.origins, v.Origin)
+	r.mu.Unlock()
+}
+
+// Origins takes where the breaches were found that have been reported since it was called last.
+func (r *Recorder) Origins() []devices.Origin {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.origins
+	r.origins = nil
+	return l
+}
+
+// Rang implements devices.Observer.
+func (r *Recorder) Rang(queue int) { r.add("rang queue=%d", queue) }
 
 // State implements devices.Observer.
 func (r *Recorder) State(what string) { r.add("state %s", what) }

@@ -66,6 +66,14 @@ func ro(r devices.Register) devices.Register { r.Rights = devices.RO; return r }
 
 func wo(r devices.Register) devices.Register { r.Rights = devices.WO; return r }
 
+// zero has a driver write bits as 0.
+func zero(bits uint64, r devices.Register) devices.Register { r.Reserved = bits; return r }
+
+const (
+	upperHalf = 0xffff0000
+	aboveLEN  = 0xfff00000 // of a ring's length in bytes
+)
+
 func doorbell(r devices.Register) devices.Register {
 	r.Doorbell = true
 	return r
@@ -88,7 +96,9 @@ var causeFields = []devices.Field{
 	bit("SRPD", 16), bit("ACK", 17), bit("MNG", 18), bit("RxQ0", 20), bit("RxQ1", 21), bit("TxQ0", 22), bit("TxQ1", 23), bit("Other", 24), bit("INT_ASSERTED", 31),
 }
 
-var registers = devices.NewBank("e1000e", table())
+// registers is the table. What a driver must write as 0 is where the data sheet says so and not more: of many bits that have no name it
+// does not, and drivers keep what they read of them.
+var registers = devices.NewBank("e1000e", table()).With(devices.Rules{Clause: "82574 datasheet, 10.2"})
 
 func table() []devices.Register {
 	t := []devices.Register{
@@ -100,31 +110,31 @@ func table() []devices.Register {
 		regCTRLEXT: reg(0x0018, "CTRL_EXT", bit("ASDCHK", 12), bit("EE_RST", 13), bit("SPD_BYPS", 15), bit("RO_DIS", 17), bits("LINK_MODE", 22, 23), bit("EIAME", 24), bit("IAME", 27), bit("DRV_LOAD", 28), bit("PBA_support", 31)),
 		regMDIC:    reg(0x0020, "MDIC", bits("DATA", 0, 15), bits("REGADD", 16, 20), bits("PHYADD", 21, 25), bits("OP", 26, 27), bit("R", 28), bit("I", 29), bit("E", 30)),
 		regICR:     reg(0x00c0, "ICR", causeFields...),
-		regITR:     reg(0x00c4, "ITR", bits("INTERVAL", 0, 15)),
+		regITR:     zero(upperHalf, reg(0x00c4, "ITR", bits("INTERVAL", 0, 15))),
 		regICS:     wo(reg(0x00c8, "ICS", causeFields...)),
 		regIMS:     reg(0x00d0, "IMS", causeFields...),
 		regIMC:     wo(reg(0x00d8, "IMC", causeFields...)),
 		regEIAC:    reg(0x00dc, "EIAC", causeFields...),
 		regIAM:     reg(0x00e0, "IAM", causeFields...),
-		regIVAR:    reg(0x00e4, "IVAR", bits("RxQ0", 0, 3), bits("RxQ1", 4, 7), bits("TxQ0", 8, 11), bits("TxQ1", 12, 15), bits("Other", 16, 19), bit("TxWB", 31)),
-		regEITR:    array(0x00e8, 5, 4, "EITR", bits("INTERVAL", 0, 15)),
-		regRCTL: reg(0x0100, "RCTL", bit("EN", 1), bit("SBP", 2), bit("UPE", 3), bit("MPE", 4), bit("LPE", 5), bits("LBM", 6, 7), bits("RDMTS", 8, 9), bits("DTYP", 10, 11),
-			bits("MO", 12, 13), bit("BAM", 15), bits("BSIZE", 16, 17), bit("VFE", 18), bit("CFIEN", 19), bit("CFI", 20), bit("DPF", 22), bit("PMCF", 23), bit("BSEX", 25), bit("SECRC", 26)),
-		regTCTL:       reg(0x0400, "TCTL", bit("EN", 1), bit("PSP", 3), bits("CT", 4, 11), bits("COLD", 12, 21), bit("MULR", 28)),
+		regIVAR:    zero(0x7ff00000, reg(0x00e4, "IVAR", bits("RxQ0", 0, 3), bits("RxQ1", 4, 7), bits("TxQ0", 8, 11), bits("TxQ1", 12, 15), bits("Other", 16, 19), bit("TxWB", 31))),
+		regEITR:    zero(upperHalf, array(0x00e8, 5, 4, "EITR", bits("INTERVAL", 0, 15))),
+		regRCTL: zero(1<<0|1<<14|1<<21|1<<24|1<<31, reg(0x0100, "RCTL", bit("EN", 1), bit("SBP", 2), bit("UPE", 3), bit("MPE", 4), bit("LPE", 5), bits("LBM", 6, 7), bits("RDMTS", 8, 9), bits("DTYP", 10, 11),
+			bits("MO", 12, 13), bit("BAM", 15), bits("BSIZE", 16, 17), bit("VFE", 18), bit("CFIEN", 19), bit("CFI", 20), bit("DPF", 22), bit("PMCF", 23), bit("BSEX", 25), bit("SECRC", 26))),
+		regTCTL:       zero(1<<0|1<<2, reg(0x0400, "TCTL", bit("EN", 1), bit("PSP", 3), bits("CT", 4, 11), bits("COLD", 12, 21), bit("MULR", 28))),
 		regEEWR:       reg(0x102c, "EEWR", bit("START", 0), bit("DONE", 1), bits("ADDR", 2, 15), bits("DATA", 16, 31)),
 		regRDBAL:      array(0x2800, 2, 0x100, "RDBAL"),
 		regRDBAH:      array(0x2804, 2, 0x100, "RDBAH"),
-		regRDLEN:      array(0x2808, 2, 0x100, "RDLEN"),
-		regRDH:        array(0x2810, 2, 0x100, "RDH"),
-		regRDT:        array(0x2818, 2, 0x100, "RDT"),
+		regRDLEN:      zero(aboveLEN, array(0x2808, 2, 0x100, "RDLEN")),
+		regRDH:        zero(upperHalf, array(0x2810, 2, 0x100, "RDH")),
+		regRDT:        zero(upperHalf, array(0x2818, 2, 0x100, "RDT")),
 		regRXDCTL:     array(0x2828, 2, 0x100, "RXDCTL", bits("PTHRESH", 0, 5), bits("HTHRESH", 8, 13), bits("WTHRESH", 16, 21), bit("GRAN", 24)),
 		regTDBAL:      array(0x3800, 2, 0x100, "TDBAL"),
 		regTDBAH:      array(0x3804, 2, 0x100, "TDBAH"),
-		regTDLEN:      array(0x3808, 2, 0x100, "TDLEN"),
-		regTDH:        array(0x3810, 2, 0x100, "TDH"),
-		regTDT:        doorbell(array(0x3818, 2, 0x100, "TDT")),
+		regTDLEN:      zero(aboveLEN, array(0x3808, 2, 0x100, "TDLEN")),
+		regTDH:        zero(upperHalf, array(0x3810, 2, 0x100, "TDH")),
+		regTDT:        zero(upperHalf, doorbell(array(0x3818, 2, 0x100, "TDT"))),
 		regTXDCTL:     array(0x3828, 2, 0x100, "TXDCTL", bits("PTHRESH", 0, 5), bits("HTHRESH", 8, 13), bits("WTHRESH", 16, 21), bit("GRAN", 24), bits("LWTHRESH", 25, 31)),
-		regRXCSUM:     reg(0x5000, "RXCSUM", bits("PCSS", 0, 7), bit("IPOFL", 8), bit("TUOFL", 9), bit("CRCOFL", 11), bit("IPPCSE", 12), bit("PCSD", 13)),
+		regRXCSUM:     zero(0xffffc000, reg(0x5000, "RXCSUM", bits("PCSS", 0, 7), bit("IPOFL", 8), bit("TUOFL", 9), bit("CRCOFL", 11), bit("IPPCSE", 12), bit("PCSD", 13))),
 		regRFCTL:      reg(0x5008, "RFCTL", bit("IPv6_DIS", 10), bit("ACKDIS", 12), bit("ACKD_DIS", 13), bit("EXSTEN", 15)),
 		regMTA:        array(0x5200, 128, 4, "MTA"),
 		regRAL:        array(0x5400, 16, 8, "RAL"),
@@ -168,8 +178,8 @@ func plain() []devices.Register {
 		t = append(t, reg(r.off, r.name))
 	}
 	return append(t,
-		array(0x2820, 2, 0x100, "RDTR", bits("Delay", 0, 15), bit("FPD", 31)), array(0x282c, 2, 0x100, "RADV"),
-		array(0x3820, 2, 0x100, "TIDV"), array(0x382c, 2, 0x100, "TADV"), array(0x3840, 2, 0x100, "TARC"),
+		zero(upperHalf&^(1<<31), array(0x2820, 2, 0x100, "RDTR", bits("Delay", 0, 15), bit("FPD", 31))), zero(upperHalf, array(0x282c, 2, 0x100, "RADV")),
+		zero(upperHalf&^(1<<31), array(0x3820, 2, 0x100, "TIDV")), zero(upperHalf, array(0x382c, 2, 0x100, "TADV")), array(0x3840, 2, 0x100, "TARC"),
 		array(0x5840, 4, 8, "IP4AT"), array(0x5880, 4, 4, "IP6AT"), array(0x5890, 4, 4, "MDEF"), array(0x5900, 32, 4, "WUPM"),
 		array(0x5f00, 8, 8, "FFLT"), array(0x9000, 128, 8, "FFMT"), array(0x9800, 128, 8, "FFVT"),
 		array(0x8800, 0x200, 4, "HOST_IF"), array(0x10000, 0x2000, 4, "PBM"))

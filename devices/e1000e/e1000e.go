@@ -269,10 +269,19 @@ func (d *Device) get(off int) uint32 { return d.mem[off/4] }
 // queueReg is the offset of a register of queue q.
 func queueReg(base, q int) int { return base + 0x100*q }
 
-// violation reports a breach of the data sheet.
+// violation reports a breach of the data sheet in what a transmit queue holds.
 func (d *Device) violation(queue int, section, format string, a ...any) {
+	d.report(devices.ByQueue, queue, section, format, a...)
+}
+
+// misuse reports that the access to a register that is being served breaks a rule. It is called on the goroutine of the access.
+func (d *Device) misuse(queue int, section, format string, a ...any) {
+	d.report(devices.ByAccess, queue, section, format, a...)
+}
+
+func (d *Device) report(by devices.Origin, queue int, section, format string, a ...any) {
 	if p := d.fn.Probe(); p.Wants(devices.ClassStrict) {
-		p.Violation(devices.Violation{Clause: "82574 datasheet, " + section, Text: fmt.Sprintf(format, a...), Queue: queue})
+		p.Violation(devices.Violation{Clause: "82574 datasheet, " + section, Text: fmt.Sprintf(format, a...), Queue: queue, Origin: by})
 	}
 }
 

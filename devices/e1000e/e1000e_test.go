@@ -104,6 +104,8 @@ type card struct {
 type watcher struct {
 	mu         sync.Mutex
 	violations []string
+	origins    []devices.Origin
+	rang       []int
 	commands   []string
 	decide     func(*devices.Command) devices.Effect
 }
@@ -111,6 +113,7 @@ type watcher struct {
 func (w *watcher) Access(devices.RegisterAccess)               {}
 func (w *watcher) Completion(*devices.Command, devices.Status) {}
 func (w *watcher) Interrupt(devices.Interrupt)                 {}
+func (w *watcher) Rang(queue int)                              { w.rang = append(w.rang, queue) }
 func (w *watcher) DMA(devices.Transfer)                        {}
 func (w *watcher) State(string)                                {}
 func (w *watcher) Command(c *devices.Command) {
@@ -122,6 +125,7 @@ func (w *watcher) Command(c *devices.Command) {
 func (w *watcher) Violation(v devices.Violation) {
 	w.mu.Lock()
 	w.violations = append(w.violations, v.Text)
+	w.origins = append(w.origins, v.Origin)
 	w.mu.Unlock()
 }
 func (w *watcher) Decide(c *devices.Command) devices.Effect { return w.decide(c) }

@@ -42,3 +42,38 @@ func (d *Device) foresee(q int) {
 		s.pieces, s.counts = s.pieces[:0], s.counts[:0]
 	}
 }
+
+// fromHead is no position in a ring.
+const fromHead = 1<<32 - 1
+
+// foreseeReceive looks at the descriptors that a receive ring has between a position and its tail: they must be in memory, and so must
+// their buffers begin. It is called by the processor that wrote the tail, or turned the receiver on.
+func (d *Device) foreseeReceive(q int, from uint32) {
+	var c setup
+	d.mu.Lock()
+	on := d.get(0x100)&rctlEN != 0
+	c.read(d)
+	r := d.ringAt(0x2800, q)
+	r.n = uint32(uint64(d.get(queueReg(0x2808, q))) / c.descSize)
+	d.mu.Unlock()
+	if from == fromHead {
+		from = r.head
+	}
+	if !on || !d.fn.BusMaster() || from >= r.n || r.tail >= r.n {
+		return
+	}
+	mem := d.fn.DMA()
+	var raw [2 * descSize]byte
+	for i := from; i != r.tail; i = (i + 1) % r.n {
+		if err := mem.Read(r.base+uint64(i)*c.descSize, raw[:c.descSize]); err != nil {
+			d.misuse(q, "7.1.4", "receive descriptor %d: %v", i, err)
+			return
+		}
+		for k, size := range c.sizes[:c.buffers] {
+			if _, err := mem.View(le.Uint64(raw[8*k:]), 1); err != nil && size != 0 {
+				d.misuse(q, "7.1.4", "the buffer of receive descriptor %d: %v", i, err)
+				return
+			}
+		}
+	}
+}

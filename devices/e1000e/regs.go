@@ -31,7 +31,7 @@ func (s strictRegion) check(what string, off uint64, size int, err error) {
 		if r, _, ok := registers.Find(off); ok {
 			name = r.String()
 		}
-		s.d.violation(-1, "10.2.1", "%s of %d bytes at %#x (%s): %v; registers are accessed as aligned 32-bit words", what, size, off, name, err)
+		s.d.misuse(-1, "10.2.1", "%s of %d bytes at %#x (%s): %v; registers are accessed as aligned 32-bit words", what, size, off, name, err)
 	}
 }
 
@@ -113,10 +113,25 @@ func (d *Device) WriteRegister(r devices.Reg, v, _ uint64) {
 		v &^= ctrlExtEERST
 	}
 	d.mu.Lock()
+	starts := r.ID == regTCTL && uint32(v)&^d.get(0x400)&tctlEN != 0
+	takes := r.ID == regRCTL && uint32(v)&^d.get(0x100)&rctlEN != 0
+	was := d.mem[offset(r)/4]
 	kick, room := d.writeRegister(r, uint32(v))
 	d.mu.Unlock()
-	if r.ID == regTDT && d.fn.Probe().Wants(devices.ClassPrompt) {
-		d.foresee(r.Index)
+	prompt := d.fn.Probe().Wants(devices.ClassPrompt)
+	for q := range queues {
+		if starts {
+			d.fn.Probe().Rang(q)
+		}
+		switch {
+		case !prompt:
+		case starts, r.ID == regTDT && r.Index == q:
+			d.foresee(q)
+		case r.ID == regRDT && r.Index == q:
+			d.foreseeReceive(q, was)
+		case takes:
+			d.foreseeReceive(q, fromHead)
+		}
 	}
 	if kick {
 		d.tx.Kick()
@@ -167,23 +182,23 @@ func (d *Device) writeRegister(r devices.Reg, v uint32) (kick, room bool) {
 		v &= 0xffff
 	case regRDBAL, regTDBAL:
 		if v&15 != 0 {
-			d.violation(r.Index, "10.2.5.6", "%s is %#x: must be a multiple of 16", r, v)
+			d.misuse(r.Index, "10.2.5.6", "%s is %#x: must be a multiple of 16", r, v)
 		}
 		v &^= 15
 	case regRDLEN, regTDLEN:
 		if v&127 != 0 {
-			d.violation(r.Index, "10.2.5.8", "%s is %#x: must be a multiple of 128", r, v)
+			d.misuse(r.Index, "10.2.5.8", "%s is %#x: must be a multiple of 128", r, v)
 		}
 		v &= 0xfff80
 	case regRDH, regTDH:
 		v &= 0xffff
 		if d.running(r.ID) {
-			d.violation(r.Index, "10.2.5.9", "%s is written while the unit is enabled", r)
+			d.misuse(r.Index, "10.2.5.9", "%s is written while the unit is enabled", r)
 		}
 	case regRDT, regTDT:
 		v &= 0xffff
 		if n := d.get(at-0x10) / descSize; v >= n && v != 0 {
-			d.violation(r.Index, "10.2.5.10", "%s is %d in a ring of %d descriptors", r, v, n)
+			d.misuse(r.Index, "10.2.5.10", "%s is %d in a ring of %d descriptors", r, v, n)
 		}
 		if r.ID == regTDT {
 			kick = true
@@ -195,7 +210,7 @@ func (d *Device) writeRegister(r devices.Reg, v uint32) (kick, room bool) {
 	case regRCTL:
 		room = true
 		if v&^d.get(0x100)&rctlEN != 0 && d.get(0x2808) == 0 {
-			d.violation(-1, "10.2.5.1", "the receiver is enabled without a ring (RDLEN is 0)")
+			d.misuse(-1, "10.2.5.1", "the receiver is enabled without a ring (RDLEN is 0)")
 		}
 	case regSYSTIML:
 		d.s.Time, d.s.TimeAt = d.s.Time&^0xffffffff|uint64(v), d.o.Clock.Now()

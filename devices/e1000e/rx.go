@@ -213,7 +213,7 @@ func (d *Device) place(c *setup, b []byte, info *rxInfo) (cause uint32, ok bool)
 	free := (r.tail + r.n - r.head) % r.n
 	need := uint32((len(b) + per - 1) / per)
 	if need >= r.n {
-		d.violation(info.queue, "7.1.9", "a packet of %d bytes needs %d descriptors, the ring has %d", len(b), need, r.n)
+		d.report(devices.ByDevice, info.queue, "7.1.9", "a packet of %d bytes needs %d descriptors, the ring has %d", len(b), need, r.n)
 		return 0, true
 	}
 	if free < need {
@@ -232,7 +232,7 @@ func (d *Device) place(c *setup, b []byte, info *rxInfo) (cause uint32, ok bool)
 	for len(b) > 0 {
 		n, err := d.fill(c, mem, r.base+uint64(at)*c.descSize, b, info)
 		if err != nil {
-			d.violation(info.queue, "7.1.4", "a receive descriptor or its buffer: %v", err)
+			d.report(devices.ByDevice, info.queue, "7.1.4", "a receive descriptor or its buffer: %v", err)
 			return 0, true
 		}
 		b = b[n:]
@@ -258,6 +258,11 @@ func (d *Device) fill(c *setup, mem devices.Memory, at uint64, b []byte, info *r
 	if err := mem.Read(at, raw); err != nil {
 		return 0, err
 	}
+	probe := d.fn.Probe()
+	trace := probe.Wants(devices.ClassDMA)
+	if trace {
+		probe.DMA(devices.Transfer{Addr: at, Bytes: len(raw), Write: true, What: "receive descriptor"})
+	}
 	total := 0
 	var lens [4]int
 	for i, size := range c.sizes[:c.buffers] {
@@ -272,6 +277,9 @@ func (d *Device) fill(c *setup, mem devices.Memory, at uint64, b []byte, info *r
 		}
 		copy(v, b[total:])
 		mem.Written(addr, n)
+		if trace {
+			probe.DMA(devices.Transfer{Addr: addr, Bytes: n, Write: true, What: "packet"})
+		}
 		lens[i] = n
 		total += n
 	}

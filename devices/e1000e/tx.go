@@ -87,7 +87,8 @@ func (d *Device) sendBatch(q int) bool {
 	}
 	probe := d.fn.Probe()
 	watched := probe.Faulty() || probe.Wants(devices.ClassCommand|devices.ClassDMA)
-	if probe.Wants(devices.ClassDMA) {
+	trace := probe.Wants(devices.ClassDMA)
+	if trace {
 		probe.DMA(devices.Transfer{Addr: at, Bytes: len(raw), What: "transmit descriptors"})
 	}
 	s.frames, s.pieces, s.backs, s.counts = s.frames[:0], s.pieces[:0], s.backs[:0], s.counts[:0]
@@ -116,6 +117,11 @@ func (d *Device) sendBatch(q int) bool {
 			continue
 		}
 		st.Open = false
+		if trace {
+			for _, g := range st.Segs {
+				probe.DMA(devices.Transfer{Addr: g.Addr, Bytes: int(g.Len), What: "packet"})
+			}
+		}
 		f, ok := d.build(q, st, mem, vme, vet, psp)
 		if watched {
 			ok = d.watchTransmit(q, int(done), &f, ok, up)

@@ -142,11 +142,9 @@ const (
 	queueIEN = 1 << 1
 )
 
-func (d *Device) createCQ(e *entry) status {
+// checkCQ tells whether a completion queue can be created as a command says. The caller holds mu.
+func (d *Device) checkCQ(e *entry) status {
 	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
-	vector := e.dw[11] >> 16
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	switch {
 	case id == 0 || id > uint32(d.o.Queues) || d.cqs[id].Load() != nil:
 		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: identifier %d is not possible, or in use", id)
@@ -159,11 +157,22 @@ func (d *Device) createCQ(e *entry) status {
 	case e.prp1&(d.pageSize-1) != 0:
 		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: PRP entry 1 is %#x, not at a page", e.prp1)
 		return prpOffsetInvalid
-	case vector >= uint32(d.vectors):
+	case e.dw[11]>>16 >= uint32(d.vectors):
 		return vectorInvalid
 	case d.cc.Load()>>20&0xf != 4:
 		d.strictf(admin, "NVMe base 2.0, 3.1.3.5", "CC.IOCQES is %d while a queue is created: must be 4", d.cc.Load()>>20&0xf)
 		return queueSizeInvalid
+	}
+	return success
+}
+
+func (d *Device) createCQ(e *entry) status {
+	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
+	vector := e.dw[11] >> 16
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if st := d.checkCQ(e); st != success {
+		return st
 	}
 	q := newCompQueue(d, uint16(id), size, e.prp1, uint16(vector), e.dw[11]&queueIEN != 0)
 	d.cqs[id].Store(q)
@@ -171,11 +180,10 @@ func (d *Device) createCQ(e *entry) status {
 	return success
 }
 
-func (d *Device) createSQ(e *entry) status {
+// checkSQ is checkCQ for a submission queue.
+func (d *Device) checkSQ(e *entry) status {
 	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
 	cqid := e.dw[11] >> 16
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	switch {
 	case id == 0 || id > uint32(d.o.Queues) || d.sqs[id].Load() != nil:
 		d.strictf(admin, "NVMe base 2.0, 5.5", "Create I/O Submission Queue: identifier %d is not possible, or in use", id)
@@ -200,6 +208,17 @@ func (d *Device) createSQ(e *entry) status {
 	case d.cc.Load()>>4&7 == cssAdmin:
 		return invalidField
 	}
+	return success
+}
+
+func (d *Device) createSQ(e *entry) status {
+	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
+	cqid := e.dw[11] >> 16
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if st := d.checkSQ(e); st != success {
+		return st
+	}
 	cq := d.cqs[cqid].Load()
 	cq.refs++
 	q := newSubQueue(d, uint16(id), size, e.prp1, cq)
@@ -211,6 +230,11 @@ func (d *Device) createSQ(e *entry) status {
 	return success
 }
 
+// noQueue reports that a submission queue is to be deleted which there is not.
+func (d *Device) noQueue(id uint32) {
+	d.strictf(admin, "NVMe base 2.0, 5.7", "Delete I/O Submission Queue: there is no queue %d", id)
+}
+
 func (d *Device) deleteSQ(e *entry) status {
 	id := e.dw[10] & 0xffff
 	if id == 0 || id >= maxQueues {
@@ -218,7 +242,7 @@ func (d *Device) deleteSQ(e *entry) status {
 	}
 	q := d.sqs[id].Swap(nil)
 	if q == nil {
-		d.strictf(admin, "NVMe base 2.0, 5.7", "Delete I/O Submission Queue: there is no queue %d", id)
+		d.noQueue(id)
 		return queueIDInvalid
 	}
 	for _, r := range q.stop() {
@@ -238,21 +262,31 @@ func (d *Device) deleteSQ(e *entry) status {
 	return success
 }
 
-func (d *Device) deleteCQ(e *entry) status {
+// checkDeleteCQ tells whether a completion queue can be deleted as a command says. The caller holds mu.
+func (d *Device) checkDeleteCQ(e *entry) (*compQueue, status) {
 	id := e.dw[10] & 0xffff
 	if id == 0 || id >= maxQueues {
-		return queueIDInvalid
+		return nil, queueIDInvalid
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	q := d.cqs[id].Load()
 	switch {
 	case q == nil:
 		d.strictf(admin, "NVMe base 2.0, 5.6", "Delete I/O Completion Queue: there is no queue %d", id)
-		return queueIDInvalid
+		return nil, queueIDInvalid
 	case q.refs > 0:
 		d.strictf(admin, "NVMe base 2.0, 5.6", "completion queue %d is deleted before its %d submission queues", id, q.refs)
-		return queueDeletionInvalid
+		return nil, queueDeletionInvalid
+	}
+	return q, success
+}
+
+func (d *Device) deleteCQ(e *entry) status {
+	id := e.dw[10] & 0xffff
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q, st := d.checkDeleteCQ(e)
+	if st != success {
+		return st
 	}
 	d.cqs[id].Store(nil)
 	q.stop()

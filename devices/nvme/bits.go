@@ -58,13 +58,13 @@ var bank = devices.NewBank("NVMe", []devices.Register{
 	regCC: {Offset: 0x14, Size: 4, Name: "CC", Fields: fields{
 		{Name: "EN", Lo: 0, Hi: 0}, {Name: "CSS", Lo: 4, Hi: 6}, {Name: "MPS", Lo: 7, Hi: 10}, {Name: "AMS", Lo: 11, Hi: 13},
 		{Name: "SHN", Lo: 14, Hi: 15}, {Name: "IOSQES", Lo: 16, Hi: 19}, {Name: "IOCQES", Lo: 20, Hi: 23}, {Name: "CRIME", Lo: 24, Hi: 24}}},
-	regCSTS: {Offset: 0x1c, Size: 4, Name: "CSTS", Fields: fields{
+	regCSTS: {Offset: 0x1c, Size: 4, Name: "CSTS", Reserved: 0xffffff80, Clause: "NVMe base 2.0, 3.1.3.6", Fields: fields{
 		{Name: "RDY", Lo: 0, Hi: 0}, {Name: "CFS", Lo: 1, Hi: 1}, {Name: "SHST", Lo: 2, Hi: 3}, {Name: "NSSRO", Lo: 4, Hi: 4},
 		{Name: "PP", Lo: 5, Hi: 5}, {Name: "ST", Lo: 6, Hi: 6}}},
 	regNSSR: {Offset: 0x20, Size: 4, Name: "NSSR", Fields: fields{{Name: "NSSRC", Lo: 0, Hi: 31}}},
-	regAQA:  {Offset: 0x24, Size: 4, Name: "AQA", Fields: fields{{Name: "ASQS", Lo: 0, Hi: 11}, {Name: "ACQS", Lo: 16, Hi: 27}}},
-	regASQ:  {Offset: 0x28, Size: 8, Name: "ASQ", Fields: fields{{Name: "ASQB", Lo: 12, Hi: 63}}},
-	regACQ:  {Offset: 0x30, Size: 8, Name: "ACQ", Fields: fields{{Name: "ACQB", Lo: 12, Hi: 63}}},
+	regAQA:  {Offset: 0x24, Size: 4, Name: "AQA", Clause: "NVMe base 2.0, 3.1.3.8", Fields: fields{{Name: "ASQS", Lo: 0, Hi: 11}, {Name: "ACQS", Lo: 16, Hi: 27}}},
+	regASQ:  {Offset: 0x28, Size: 8, Name: "ASQ", Reserved: 0xfff, Clause: "NVMe base 2.0, 3.1.3.9", Fields: fields{{Name: "ASQB", Lo: 12, Hi: 63}}},
+	regACQ:  {Offset: 0x30, Size: 8, Name: "ACQ", Reserved: 0xfff, Clause: "NVMe base 2.0, 3.1.3.10", Fields: fields{{Name: "ACQB", Lo: 12, Hi: 63}}},
 	regCMBLOC: {Offset: 0x38, Size: 4, Name: "CMBLOC", Rights: devices.RO, Fields: fields{
 		{Name: "BIR", Lo: 0, Hi: 2}, {Name: "CQMMS", Lo: 3, Hi: 3}, {Name: "CQPDS", Lo: 4, Hi: 4}, {Name: "CDPMLS", Lo: 5, Hi: 5},
 		{Name: "CDPCILS", Lo: 6, Hi: 6}, {Name: "CDMMMS", Lo: 7, Hi: 7}, {Name: "CQDA", Lo: 8, Hi: 8}, {Name: "OFST", Lo: 12, Hi: 31}}},
@@ -72,7 +72,7 @@ var bank = devices.NewBank("NVMe", []devices.Register{
 		{Name: "SQS", Lo: 0, Hi: 0}, {Name: "CQS", Lo: 1, Hi: 1}, {Name: "LISTS", Lo: 2, Hi: 2}, {Name: "RDS", Lo: 3, Hi: 3},
 		{Name: "WDS", Lo: 4, Hi: 4}, {Name: "SZU", Lo: 8, Hi: 11}, {Name: "SZ", Lo: 12, Hi: 31}}},
 	regBPINFO: {Offset: 0x40, Size: 4, Name: "BPINFO", Rights: devices.RO},
-	regCMBMSC: {Offset: 0x50, Size: 8, Name: "CMBMSC", Fields: fields{
+	regCMBMSC: {Offset: 0x50, Size: 8, Name: "CMBMSC", Reserved: 0xffc, Clause: "NVMe base 2.0, 3.1.3.16", Fields: fields{
 		{Name: "CRE", Lo: 0, Hi: 0}, {Name: "CMSE", Lo: 1, Hi: 1}, {Name: "CBA", Lo: 12, Hi: 63}}},
 	regCMBSTS:  {Offset: 0x58, Size: 4, Name: "CMBSTS", Rights: devices.RO, Fields: fields{{Name: "CBAI", Lo: 0, Hi: 0}}},
 	regCMBEBS:  {Offset: 0x5c, Size: 4, Name: "CMBEBS", Rights: devices.RO},
@@ -81,10 +81,10 @@ var bank = devices.NewBank("NVMe", []devices.Register{
 	regCRTO: {Offset: 0x68, Size: 4, Name: "CRTO", Rights: devices.RO, Fields: fields{
 		{Name: "CRWMT", Lo: 0, Hi: 15}, {Name: "CRIMT", Lo: 16, Hi: 31}}},
 	regSQTDBL: {Offset: doorbells, Size: 4, Name: "SQTDBL", Rights: devices.WO, Count: maxQueues, Stride: 8, Whole: true, Doorbell: true,
-		Fields: fields{{Name: "SQT", Lo: 0, Hi: 15}}},
+		Clause: "NVMe over PCIe 1.0, 3.1.2", Fields: fields{{Name: "SQT", Lo: 0, Hi: 15}}},
 	regCQHDBL: {Offset: doorbells + 4, Size: 4, Name: "CQHDBL", Rights: devices.WO, Count: maxQueues, Stride: 8, Whole: true,
-		Fields: fields{{Name: "CQH", Lo: 0, Hi: 15}}},
-})
+		Clause: "NVMe over PCIe 1.0, 3.1.2", Fields: fields{{Name: "CQH", Lo: 0, Hi: 15}}},
+}).With(devices.Rules{Clause: "NVMe base 2.0, 3.1.3"})
 
 // Bits of CAP.
 const (

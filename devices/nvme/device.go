@@ -159,10 +159,19 @@ func (d *Device) attached() []*namespace {
 	return r
 }
 
-// strictf reports that the driver breaks the specification.
+// strictf reports that the driver breaks the specification, by what it has put into a queue.
 func (d *Device) strictf(queue int, clause, format string, a ...any) {
+	d.violation(devices.ByQueue, queue, clause, format, a...)
+}
+
+// misuse reports that the access to a register that is being served breaks the specification. It is called on the goroutine of the access.
+func (d *Device) misuse(queue int, clause, format string, a ...any) {
+	d.violation(devices.ByAccess, queue, clause, format, a...)
+}
+
+func (d *Device) violation(by devices.Origin, queue int, clause, format string, a ...any) {
 	if d.probe.Wants(devices.ClassStrict) {
-		d.probe.Violation(devices.Violation{Clause: clause, Text: fmt.Sprintf(format, a...), Queue: queue})
+		d.probe.Violation(devices.Violation{Clause: clause, Text: fmt.Sprintf(format, a...), Queue: queue, Origin: by})
 	}
 }
 

@@ -1,5 +1,7 @@
 package nvme
 
+import "dfemu/devices"
+
 // writeCC serves a write of the bits of v selected by mask to CC.
 func (d *Device) writeCC(v, mask uint32) {
 	d.mu.Lock()
@@ -7,11 +9,11 @@ func (d *Device) writeCC(v, mask uint32) {
 	old := d.cc.Load()
 	now := old&^mask | v&mask
 	if now&ccReserved&mask != 0 {
-		d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "reserved bits of CC are set: %#x", now&ccReserved)
+		d.misuse(-1, "NVMe base 2.0, 3.1.3.5", "reserved bits of CC are set: %#x", now&ccReserved)
 	}
 	now &= ccWritable
 	if old&now&ccEN != 0 && (old^now)&ccLatched != 0 {
-		d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "CSS, MPS or AMS of CC is changed while CC.EN is 1: %#x to %#x", old, now)
+		d.misuse(-1, "NVMe base 2.0, 3.1.3.5", "CSS, MPS or AMS of CC is changed while CC.EN is 1: %#x to %#x", old, now)
 		now = now&^ccLatched | old&ccLatched
 	}
 	d.cc.Store(now)
@@ -21,17 +23,17 @@ func (d *Device) writeCC(v, mask uint32) {
 	switch {
 	case old&ccEN == 0 && now&ccEN != 0:
 		if d.resetting > 0 {
-			d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "CC.EN is set to 1 before the reset under way is over (CSTS.RDY is %d)", d.csts.Load()&cstsRDY)
+			d.misuse(-1, "NVMe base 2.0, 3.1.3.5", "CC.EN is set to 1 before the reset under way is over (CSTS.RDY is %d)", d.csts.Load()&cstsRDY)
 			return // the one that resets goes on to enable
 		}
-		d.enable()
+		d.enable(devices.ByAccess)
 	case old&ccEN != 0 && now&ccEN == 0:
 		d.disable()
 	}
 }
 
-// enable starts the controller as configured. The caller holds mu.
-func (d *Device) enable() {
+// enable starts the controller as configured: within the access that asks for it, or when a reset before is over. The caller holds mu.
+func (d *Device) enable(by devices.Origin) {
 	if d.closed {
 		return
 	}
@@ -61,7 +63,7 @@ func (d *Device) enable() {
 		}
 	}
 	if bad != "" {
-		d.strictf(admin, "NVMe base 2.0, 3.5.1", "CC.EN is set to 1 with CC %#x, AQA %#x, ASQ %#x, ACQ %#x: %s", cc, d.aqa, d.asq, d.acq, bad)
+		d.violation(by, admin, "NVMe base 2.0, 3.5.1", "CC.EN is set to 1 with CC %#x, AQA %#x, ASQ %#x, ACQ %#x: %s", cc, d.aqa, d.asq, d.acq, bad)
 		d.fatal("%s", bad)
 		return
 	}
@@ -92,7 +94,7 @@ func (d *Device) beginReset(then func()) {
 		d.resetState()
 		then()
 		if d.resetting--; d.resetting == 0 && d.cc.Load()&ccEN != 0 {
-			d.enable()
+			d.enable(devices.ByDevice)
 		}
 		d.mu.Unlock()
 	})
@@ -145,7 +147,7 @@ func (d *Device) resetState() {
 // caller holds mu.
 func (d *Device) shutdown(kind uint32) {
 	if kind == 3 {
-		d.strictf(-1, "NVMe base 2.0, 3.1.3.5", "CC.SHN of 11b is reserved")
+		d.misuse(-1, "NVMe base 2.0, 3.1.3.5", "CC.SHN of 11b is reserved")
 		return
 	}
 	d.csts.And(^uint32(cstsSHST))

@@ -6,7 +6,7 @@ import "dfemu/devices"
 func (q *subQueue) execute(r *request) {
 	d := q.d
 	if !q.claim(r) {
-		d.strictf(int(q.id), "NVMe base 2.0, 3.3.3.1", "command identifier %#x is used while another command with it is outstanding", r.e.cid)
+		q.conflict(r)
 		q.complete(r, idConflict, false)
 		return
 	}
@@ -36,6 +36,11 @@ func (q *subQueue) execute(r *request) {
 		}
 	}
 	q.perform(r)
+}
+
+// conflict reports that the identifier of a command is that of another one.
+func (q *subQueue) conflict(r *request) {
+	q.d.strictf(int(q.id), "NVMe base 2.0, 3.3.3.1", "command identifier %#x is used while another command with it is outstanding", r.e.cid)
 }
 
 // perform does what a checked command asks for.

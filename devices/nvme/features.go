@@ -259,8 +259,8 @@ func featureBytes(id uint8, e *entry) int {
 	return featureTable[id].data
 }
 
-func (d *Device) setFeatures(r *request) status {
-	e := &r.e
+// checkFeature tells whether a feature can be set as a command says, as far as its fields go.
+func (d *Device) checkFeature(e *entry) status {
 	id, save := uint8(e.dw[10]), e.dw[10]>>31 != 0
 	t, ok := featureTable[id]
 	switch {
@@ -279,6 +279,30 @@ func (d *Device) setFeatures(r *request) status {
 			return invalidField
 		}
 	}
+	return success
+}
+
+// checkQueues tells whether the number of queues can be set as a command says.
+func (d *Device) checkQueues(v uint32) status {
+	if v&0xffff == 0xffff || v>>16 == 0xffff {
+		return invalidField
+	}
+	for i := 1; i < maxQueues; i++ {
+		if d.sqs[i].Load() != nil || d.cqs[i].Load() != nil {
+			d.strictf(admin, "NVMe base 2.0, 5.27.1.5", "Number of Queues is set after I/O queues have been created")
+			return sequenceError
+		}
+	}
+	return success
+}
+
+func (d *Device) setFeatures(r *request) status {
+	e := &r.e
+	if st := d.checkFeature(e); st != success {
+		return st
+	}
+	id, save := uint8(e.dw[10]), e.dw[10]>>31 != 0
+	t := featureTable[id]
 	var targets []*namespace
 	if t.spaces {
 		if targets = d.targets(e.nsid); targets == nil {
@@ -335,14 +359,8 @@ func (d *Device) changeFeature(r *request, id uint8, v uint32, data []byte, targ
 		}
 		return success
 	case featQueues:
-		if v&0xffff == 0xffff || v>>16 == 0xffff {
-			return invalidField
-		}
-		for i := 1; i < maxQueues; i++ {
-			if d.sqs[i].Load() != nil || d.cqs[i].Load() != nil {
-				d.strictf(admin, "NVMe base 2.0, 5.27.1.5", "Number of Queues is set after I/O queues have been created")
-				return sequenceError
-			}
+		if st := d.checkQueues(v); st != success {
+			return st
 		}
 		// All that exist are allocated whatever is asked for, except that more are never reported.
 		r.result = uint64(d.o.Queues-1) * 0x10001

@@ -21,29 +21,41 @@ const maxHostMemoryEntries = 4096
 
 // setHostMemory turns the buffer on or off. The caller holds mu.
 func (d *Device) setHostMemory(r *request, v uint32) status {
-	f, e := &d.feat, &r.e
+	f := &d.feat
 	if v&hmbEnable == 0 {
 		f.Memory = hostMemory{}
 		f.Value[featHostMemory] = 0
 		return success
 	}
-	if f.Value[featHostMemory]&hmbEnable != 0 {
+	m, st := d.lentMemory(&r.e)
+	if st != success {
+		return st
+	}
+	f.Memory = m
+	f.Value[featHostMemory] = v
+	d.statef("host memory buffer of %d pages", m.Size)
+	return success
+}
+
+// lentMemory is the buffer that a command enables. The caller holds mu.
+func (d *Device) lentMemory(e *entry) (hostMemory, status) {
+	if d.feat.Value[featHostMemory]&hmbEnable != 0 {
 		d.strictf(admin, "NVMe base 2.0, 5.27.1.10", "the host memory buffer is enabled while it is enabled already")
-		return sequenceError
+		return hostMemory{}, sequenceError
 	}
 	m := hostMemory{Size: e.dw[12], List: uint64(e.dw[13]) | uint64(e.dw[14])<<32, Count: e.dw[15]}
 	if m.Size == 0 || m.Count == 0 || m.Count > maxHostMemoryEntries || m.List&0xf != 0 {
-		return invalidField
+		return m, invalidField
 	}
 	var b [16]byte
 	for i := range uint64(m.Count) {
 		if err := d.mem.Read(m.List+16*i, b[:]); err != nil {
-			return dataTransferError
+			return m, dataTransferError
 		}
 		addr, pages := le.Uint64(b[:]), uint64(le.Uint32(b[8:]))
 		if addr&(d.pageSize-1) != 0 {
 			d.strictf(admin, "NVMe base 2.0, 5.27.1.10", "host memory buffer descriptor %d is at %#x, not at a page", i, addr)
-			return invalidField
+			return m, invalidField
 		}
 		if pages == 0 {
 			continue
@@ -52,12 +64,9 @@ func (d *Device) setHostMemory(r *request, v uint32) status {
 	}
 	if m.Sum < uint64(m.Size) {
 		d.strictf(admin, "NVMe base 2.0, 5.27.1.10", "the descriptors of the host memory buffer have %d pages; HSIZE says %d", m.Sum, m.Size)
-		return invalidField
+		return m, invalidField
 	}
-	f.Memory = m
-	f.Value[featHostMemory] = v
-	d.statef("host memory buffer of %d pages", m.Size)
-	return success
+	return m, success
 }
 
 // attributes is the data that Get Features returns.

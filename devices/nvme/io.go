@@ -443,17 +443,28 @@ func (d *Device) datasetManagement(r *request, ns *namespace) status {
 	return d.settle(ns, false)
 }
 
+// copyRanges is the number of ranges of Copy.
+func copyRanges(e *entry) uint32 { return e.dw[12]&0xff + 1 }
+
+// checkCopy tells whether the ranges of Copy are in a format that there is, and not too many.
+func (d *Device) checkCopy(r *request) status {
+	if format := r.e.dw[12] >> 8 & 0xf; format != 0 {
+		d.strictf(int(r.q.id), "NVM command set 1.0, 3.2.2", "Copy with descriptor format %d; only format 0 is supported", format)
+		return invalidField
+	}
+	if copyRanges(&r.e) > copyMaxRanges {
+		return sizeLimitExceeded
+	}
+	return success
+}
+
 // copyBlocks is the command Copy (NVM command set, section 3.2.2).
 func (d *Device) copyBlocks(r *request, ns *namespace) status {
 	e := &r.e
-	if e.dw[12]>>8&0xf != 0 {
-		d.strictf(int(r.q.id), "NVM command set 1.0, 3.2.2", "Copy with descriptor format %d; only format 0 is supported", e.dw[12]>>8&0xf)
-		return invalidField
+	if st := d.checkCopy(r); st != success {
+		return st
 	}
-	count := e.dw[12]&0xff + 1
-	if count > copyMaxRanges {
-		return sizeLimitExceeded
-	}
+	count := copyRanges(e)
 	if ns.readOnly() {
 		return writeProtected
 	}

@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -32,17 +33,32 @@ func logBytes(e *entry) uint64 {
 	return (uint64(e.dw[10]>>16) | uint64(e.dw[11]&0xffff)<<16 + 1) * 4
 }
 
+// logOffset is where in the page that begins.
+func logOffset(e *entry) uint64 { return uint64(e.dw[12]) | uint64(e.dw[13])<<32 }
+
+// checkLogPage tells whether Get Log Page asks for something that is possible.
+func (d *Device) checkLogPage(e *entry) status {
+	if n := logBytes(e); n > uint64(d.o.MaxTransfer) {
+		d.strictf(admin, "NVMe base 2.0, 5.16", "Get Log Page asks for %d bytes, more than MDTS allows", n)
+		return invalidField
+	}
+	if logOffset(e)&3 != 0 || e.dw[14]>>23&1 != 0 {
+		return invalidField
+	}
+	if id := uint8(e.dw[10]); !slices.Contains(logPages, id) {
+		d.strictf(admin, "NVMe base 2.0, figure 202", "log page %#02x is not supported", id)
+		return logPageInvalid
+	}
+	return success
+}
+
 // getLogPage is the command Get Log Page.
 func (d *Device) getLogPage(r *request) status {
 	e := &r.e
 	id, specific, retain := uint8(e.dw[10]), uint8(e.dw[10]>>8&0x7f), e.dw[10]>>15&1 != 0
-	n, off := logBytes(e), uint64(e.dw[12])|uint64(e.dw[13])<<32
-	if n > uint64(d.o.MaxTransfer) {
-		d.strictf(admin, "NVMe base 2.0, 5.16", "Get Log Page asks for %d bytes, more than MDTS allows", n)
-		return invalidField
-	}
-	if off&3 != 0 || e.dw[14]>>23&1 != 0 {
-		return invalidField
+	n, off := logBytes(e), logOffset(e)
+	if st := d.checkLogPage(e); st != success {
+		return st
 	}
 	page, st := d.logPage(e, id, specific, retain)
 	if st != success {
@@ -121,7 +137,6 @@ func (d *Device) logPage(e *entry, id, specific uint8, retain bool) ([]byte, sta
 		}
 		return ns.zones.changedPage(retain), success
 	}
-	d.strictf(admin, "NVMe base 2.0, figure 202", "log page %#02x is not supported", id)
 	return nil, logPageInvalid
 }
 

@@ -3,6 +3,7 @@ package nvme_test
 import (
 	"bytes"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -287,4 +288,22 @@ func TestFaults(t *testing.T) {
 			t.Error("the guest's table changed")
 		}
 	})
+}
+
+// TestReserved looks at the bits that drivers are to write as 0, and at what drivers of Linux write.
+func TestReserved(t *testing.T) {
+	for _, x := range []struct {
+		off       uint64
+		bad, good uint64
+		clause    string
+		writeOnly bool
+	}{
+		{rCSTS, 1 << 7, 1 << 4, "3.1.3.6", false}, {rASQ, 1 << 11, 0x123456000, "3.1.3.9", false}, {rACQ, 1, 0xffff_ffff_f000, "3.1.3.10", false},
+		{0x50, 1 << 2, 0x1_0000_0003, "3.1.3.16", false}, {rDoorbells + 8, 0, 0xffff, "3.1.2", true}, {rDoorbells + 12, 0, 0xffff, "3.1.2", true},
+	} {
+		r, _, ok := nvme.Bank().Find(x.off)
+		if !ok || r.Reserved&x.bad != x.bad || r.Reserved&x.good != 0 || !strings.HasSuffix(r.Clause, ", "+x.clause) || (r.Rights == devices.WO) != x.writeOnly {
+			t.Errorf("%v at %#x: reserved %#x, clause %q, rights %v", r, x.off, r.Reserved, r.Clause, r.Rights)
+		}
+	}
 }

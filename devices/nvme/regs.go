@@ -8,11 +8,11 @@ type registerRegion struct{ d *Device }
 // Read implements devices.Region. Reserved properties read as zero.
 func (g registerRegion) Read(off uint64, size int) (uint64, error) {
 	if size < 4 || off%uint64(size) != 0 {
-		g.d.strictf(-1, "NVMe over PCIe 1.0, 3.1", "a read of %d bytes at %#x: properties are accessed by aligned double or quad words", size, off)
+		g.d.misuse(-1, "NVMe over PCIe 1.0, 3.1", "a read of %d bytes at %#x: properties are accessed by aligned double or quad words", size, off)
 	}
 	v, err := bank.Read(registers(g), off, size)
 	if err == devices.ErrNoRegister {
-		g.d.strictf(-1, "NVMe base 2.0, 3.1.3", "a read of the reserved property at %#x", off)
+		g.d.misuse(-1, "NVMe base 2.0, 3.1.3", "a read of the reserved property at %#x", off)
 		return 0, nil
 	}
 	return v, err
@@ -25,14 +25,14 @@ func (g registerRegion) Write(off uint64, size int, v uint64) error {
 		return nil
 	}
 	if size < 4 || off%uint64(size) != 0 {
-		g.d.strictf(-1, "NVMe over PCIe 1.0, 3.1", "a write of %d bytes at %#x: properties are accessed by aligned double or quad words", size, off)
+		g.d.misuse(-1, "NVMe over PCIe 1.0, 3.1", "a write of %d bytes at %#x: properties are accessed by aligned double or quad words", size, off)
 	}
 	err := bank.Write(registers(g), off, size, v)
 	switch err {
 	case devices.ErrReadOnly:
-		g.d.strictf(-1, "NVMe base 2.0, 3.1.3", "a write of a read-only property at %#x", off)
+		g.d.misuse(-1, "NVMe base 2.0, 3.1.3", "a write of a read-only property at %#x", off)
 	case devices.ErrNoRegister:
-		g.d.strictf(-1, "NVMe base 2.0, 3.1.3", "a write of the reserved property at %#x", off)
+		g.d.misuse(-1, "NVMe base 2.0, 3.1.3", "a write of the reserved property at %#x", off)
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (g registers) ReadRegister(r devices.Reg, _ uint64) uint64 {
 
 func (d *Device) checkMaskAccess(name string) {
 	if d.msix != nil && d.probe.Wants(devices.ClassStrict) && d.msixEnabled() {
-		d.strictf(-1, "NVMe over PCIe 1.0, 3.1.3", "%s is accessed while MSI-X is enabled", name)
+		d.misuse(-1, "NVMe over PCIe 1.0, 3.1.3", "%s is accessed while MSI-X is enabled", name)
 	}
 }
 
@@ -135,7 +135,7 @@ func (d *Device) writeAddress(r devices.Reg, v, mask uint64) {
 	defer d.mu.Unlock()
 	if r.ID == regCMBMSC {
 		if d.o.Buffer == 0 {
-			d.strictf(-1, "NVMe base 2.0, 3.1.3.17", "CMBMSC is written, but CAP.CMBS is 0")
+			d.misuse(-1, "NVMe base 2.0, 3.1.3.16", "CMBMSC is written, but CAP.CMBS is 0")
 			return
 		}
 		d.cmbmsc = (d.cmbmsc&^mask | v) & (cmbCRE | cmbCMSE | ^uint64(0xfff))
@@ -143,12 +143,12 @@ func (d *Device) writeAddress(r devices.Reg, v, mask uint64) {
 		return
 	}
 	if d.cc.Load()&ccEN != 0 {
-		d.strictf(-1, "NVMe base 2.0, 3.1.3.7", "%s is written while CC.EN is 1", r)
+		d.misuse(-1, r.Clause, "%s is written while CC.EN is 1", r)
 	}
 	switch r.ID {
 	case regAQA:
 		if v&^0x0fff0fff&mask != 0 {
-			d.strictf(-1, "NVMe base 2.0, 3.1.3.7", "reserved bits of AQA are set: %#x", v)
+			d.misuse(-1, r.Clause, "reserved bits of AQA are set: %#x", v)
 		}
 		d.aqa = uint32(uint64(d.aqa)&^mask|v) & 0x0fff0fff
 	case regASQ:
@@ -168,7 +168,7 @@ func (d *Device) placeBuffer() {
 	}
 	if base+uint64(d.o.Buffer) < base {
 		d.cmbErr = true
-		d.strictf(-1, "NVMe base 2.0, 3.1.3.17", "CMBMSC.CBA %#x: the buffer would pass the end of the address space", base)
+		d.misuse(-1, "NVMe base 2.0, 3.1.3.16", "CMBMSC.CBA %#x: the buffer would pass the end of the address space", base)
 		d.mem.window.Store(nil)
 		return
 	}
@@ -179,11 +179,11 @@ func (d *Device) placeBuffer() {
 func (d *Device) doorbell(n int, v uint32) {
 	id := n >> 1
 	if d.csts.Load()&cstsRDY == 0 {
-		d.strictf(id, "NVMe base 2.0, 3.1.3.5", "the doorbell of queue %d is written while CSTS.RDY is 0", id)
+		d.misuse(id, "NVMe base 2.0, 3.1.3.5", "the doorbell of queue %d is written while CSTS.RDY is 0", id)
 		return
 	}
 	if v>>16 != 0 {
-		d.strictf(id, "NVMe over PCIe 1.0, 3.1.2", "reserved bits of a doorbell are set: %#x", v)
+		d.misuse(id, "NVMe over PCIe 1.0, 3.1.2", "reserved bits of a doorbell are set: %#x", v)
 	}
 	v &= 0xffff
 	if n&1 == 0 {
@@ -199,27 +199,31 @@ func (d *Device) doorbell(n int, v uint32) {
 			return
 		}
 	}
-	d.strictf(id, "NVMe base 2.0, 3.3.1.5", "the doorbell of queue %d is written; there is no such queue", id)
+	d.misuse(id, "NVMe base 2.0, 3.3.1.5", "the doorbell of queue %d is written; there is no such queue", id)
 	d.badDoorbell(eventDoorbellRegister, id)
 }
 
 func (d *Device) ringTail(q *subQueue, v uint32) {
 	if v >= q.size {
-		d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the tail of submission queue %d is set to %d; it has %d entries", q.id, v, q.size)
+		d.misuse(int(q.id), "NVMe base 2.0, 3.3.1.5", "the tail of submission queue %d is set to %d; it has %d entries", q.id, v, q.size)
 		d.badDoorbell(eventDoorbellValue, int(q.id))
 		return
+	}
+	var used []uint64
+	if d.prompt() {
+		used = q.outstanding()
 	}
 	head := q.head.Load() // before anybody sees the new tail: a worker may take what it tells of at once
 	old := q.tail.Swap(v)
 	if old == v && (d.shadow.Load() == nil || q.id == admin) {
-		d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the tail of submission queue %d is set to %d, which it is already", q.id, v)
+		d.misuse(int(q.id), "NVMe base 2.0, 3.3.1.5", "the tail of submission queue %d is set to %d, which it is already", q.id, v)
 		d.badDoorbell(eventDoorbellValue, int(q.id))
 		return
 	}
 	if d.probe.Wants(devices.ClassStrict) {
 		d.checkOverrun(q, head, old, v)
 		if d.prompt() {
-			q.foresee(old, v)
+			q.foresee(old, v, used)
 			q.foreseeShadow(v)
 		}
 	}
@@ -231,13 +235,13 @@ func (d *Device) checkOverrun(q *subQueue, head, old, v uint32) {
 	used := (old + q.size - head) % q.size
 	moved := (v + q.size - old) % q.size
 	if used+moved >= q.size {
-		d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.4", "submission queue %d is overrun: its tail goes from %d to %d with the head at %d", q.id, old, v, head)
+		d.misuse(int(q.id), "NVMe base 2.0, 3.3.1.4", "submission queue %d is overrun: its tail goes from %d to %d with the head at %d", q.id, old, v, head)
 	}
 }
 
 func (d *Device) ringHead(q *compQueue, v uint32) {
 	if !q.setHead(v) {
-		d.strictf(int(q.id), "NVMe base 2.0, 3.3.1.5", "the head of completion queue %d is set to %d, beyond what was posted", q.id, v)
+		d.misuse(int(q.id), "NVMe base 2.0, 3.3.1.5", "the head of completion queue %d is set to %d, beyond what was posted", q.id, v)
 		d.badDoorbell(eventDoorbellValue, int(q.id))
 		return
 	}

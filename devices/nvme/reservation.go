@@ -108,15 +108,23 @@ func resvDataSize(op uint8) uint64 {
 	return 16
 }
 
+// checkHost tells whether the host has said who it is, before it reserves something.
+func (d *Device) checkHost(r *request, h hostIdentity) status {
+	if h.Len == 0 {
+		d.strictf(int(r.q.id), "NVMe base 2.0, 8.19", "%s without a host identifier", opcodeName(false, r.e.op))
+		return sequenceError
+	}
+	return success
+}
+
 // reservation serves the reservation commands.
 func (d *Device) reservation(r *request, ns *namespace) status {
 	h := d.hostID()
 	if r.e.op == opResvReport {
 		return d.reservationReport(r, ns, h)
 	}
-	if h.Len == 0 {
-		d.strictf(int(r.q.id), "NVMe base 2.0, 8.19", "%s without a host identifier", opcodeName(false, r.e.op))
-		return sequenceError
+	if st := d.checkHost(r, h); st != success {
+		return st
 	}
 	b := make([]byte, resvDataSize(r.e.op))
 	if st := d.fromHost(r, b); st != success {

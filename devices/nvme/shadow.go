@@ -56,7 +56,7 @@ func (q *subQueue) foreseeShadow(v uint32) {
 			return
 		}
 		q.tail.Store(next)
-		q.foresee(v, next)
+		q.foresee(v, next, nil)
 		v = next
 	}
 }
@@ -78,7 +78,7 @@ func (q *subQueue) armShadow() {
 	}
 	if v := load32(s.doorbells, at); v != tail && v < q.size {
 		if prompt && q.tail.CompareAndSwap(tail, v) {
-			q.foresee(tail, v)
+			q.foresee(tail, v, nil)
 		}
 		q.state.Store(again)
 	}
@@ -114,13 +114,21 @@ func (q *compQueue) armShadow() {
 	q.d.mem.Written(s.eventAddr+uint64(at), 4)
 }
 
-// doorbellBuffer is the command Doorbell Buffer Config.
-func (d *Device) doorbellBuffer(r *request) status {
-	a, b := r.e.prp1, r.e.prp2
-	if a&(d.pageSize-1) != 0 || b&(d.pageSize-1) != 0 {
+// checkDoorbellBuffer tells whether buffers are where they can be.
+func (d *Device) checkDoorbellBuffer(e *entry) status {
+	if a, b := e.prp1, e.prp2; a&(d.pageSize-1) != 0 || b&(d.pageSize-1) != 0 {
 		d.strictf(admin, "NVMe base 2.0, 5.8", "the doorbell buffers at %#x and %#x do not start at a page", a, b)
 		return invalidField
 	}
+	return success
+}
+
+// doorbellBuffer is the command Doorbell Buffer Config.
+func (d *Device) doorbellBuffer(r *request) status {
+	if st := d.checkDoorbellBuffer(&r.e); st != success {
+		return st
+	}
+	a, b := r.e.prp1, r.e.prp2
 	n := maxQueues * 8
 	s := &shadowPages{addr: a, eventAddr: b}
 	var err error

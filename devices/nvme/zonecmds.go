@@ -10,24 +10,34 @@ const (
 	zoneSetDesc = 0x10
 )
 
+// zoneAll tells whether Zone Management Send is for all zones.
+func zoneAll(e *entry) bool { return e.dw[13]>>8&1 != 0 }
+
+// checkZone tells whether Zone Management Send is for a zone, or all.
+func (d *Device) checkZone(r *request, ns *namespace) status {
+	g, slba := ns.geometry(), r.e.slba()
+	switch {
+	case zoneAll(&r.e):
+	case slba >= g.blocks:
+		return lbaOutOfRange
+	case slba%ns.zones.size(g) != 0:
+		d.strictf(int(r.q.id), "ZNS 1.1, 3.4.3", "Zone Management Send for block %d, which does not start a zone", slba)
+		return invalidField
+	}
+	return success
+}
+
 // zoneSend is the command Zone Management Send.
 func (d *Device) zoneSend(r *request, ns *namespace) status {
 	e, z, g := &r.e, ns.zones, ns.geometry()
 	if ns.readOnly() {
 		return writeProtected
 	}
-	action, all := e.dw[13]&0xff, e.dw[13]>>8&1 != 0
-	slba, size := e.slba(), z.size(g)
-	i := int(slba / size)
-	if !all {
-		switch {
-		case slba >= g.blocks:
-			return lbaOutOfRange
-		case slba%size != 0:
-			d.strictf(int(r.q.id), "ZNS 1.1, 3.4.3", "Zone Management Send for block %d, which does not start a zone", slba)
-			return invalidField
-		}
+	action, all := e.dw[13]&0xff, zoneAll(e)
+	if st := d.checkZone(r, ns); st != success {
+		return st
 	}
+	i := int(e.slba() / z.size(g))
 	if action == zoneSetDesc {
 		if all {
 			return invalidField

@@ -17,17 +17,18 @@ func msixTableBank(count int) *devices.Bank {
 	return devices.NewBank("MSI-X table", []devices.Register{
 		entry(0, "Message_Address"), entry(4, "Message_Upper_Address"), entry(8, "Message_Data"),
 		entry(12, "Vector_Control", devices.Field{Name: "Mask", Lo: 0, Hi: 0}),
-	})
+	}).With(devices.Rules{Clause: "PCI 3.0, 6.8.2"})
 }
 
 // msixPBABank names the pending bits, 64 in each of words registers.
 func msixPBABank(words int) *devices.Bank {
-	return devices.NewBank("MSI-X PBA", []devices.Register{{Offset: 0, Size: 8, Name: "Pending_Bits", Rights: devices.RO, Count: words, Stride: 8}})
+	return devices.NewBank("MSI-X PBA", []devices.Register{{Offset: 0, Size: 8, Name: "Pending_Bits", Rights: devices.RO, Count: words, Stride: 8}}).
+		With(devices.Rules{Clause: "PCI 3.0, 6.8.2.10"})
 }
 
-// violation reports a breach. The function's lock is held.
+// violation reports a breach in an access to the table or to configuration space. The function's lock is held.
 func (m *MSIX) violation(section, format string, a ...any) {
-	m.f.probe.Violation(devices.Violation{Clause: "PCI 3.0, " + section, Text: fmt.Sprintf(format, a...), Queue: -1})
+	m.f.probe.Violation(devices.Violation{Clause: "PCI 3.0, " + section, Text: fmt.Sprintf(format, a...), Queue: -1, Origin: devices.ByAccess})
 }
 
 // checkReady looks at an entry that can be used from now on unless it is masked: it must have been set up. The function's lock is held.

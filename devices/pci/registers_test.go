@@ -18,6 +18,7 @@ func (a *accesses) Access(x devices.RegisterAccess) {
 func (*accesses) Command(*devices.Command)                    {}
 func (*accesses) Completion(*devices.Command, devices.Status) {}
 func (*accesses) Interrupt(devices.Interrupt)                 {}
+func (*accesses) Rang(int)                                    {}
 func (*accesses) DMA(devices.Transfer)                        {}
 func (*accesses) Violation(devices.Violation)                 {}
 func (*accesses) State(string)                                {}

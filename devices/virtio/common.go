@@ -47,7 +47,7 @@ var commonRegisters = devices.NewBank("virtio common", []devices.Register{
 	regQueueDevice:         {Offset: 0x30, Size: 8, Name: "queue_device"},
 	regQueueNotifyData:     {Offset: 0x38, Size: 2, Name: "queue_notify_data", Rights: devices.RO},
 	regQueueReset:          {Offset: 0x3a, Size: 2, Name: "queue_reset", Fields: []devices.Field{{Name: "reset", Lo: 0, Hi: 0}}},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 4.1.4.3", Natural: naturalWidth})
 
 // selected is the queue that queue_select names, or nil.
 func (d *Device) selected() *Queue {
@@ -138,7 +138,7 @@ func (d *Device) WriteRegister(r devices.Reg, v, mask uint64) {
 	case regDriverFeature:
 		// The choice is final once FEATURES_OK is set.
 		if d.status.Load()&StatusFeaturesOK != 0 {
-			d.Violation(-1, "3.1.1", "driver_feature is written after FEATURES_OK")
+			d.Misuse(-1, "3.1.1", "driver_feature is written after FEATURES_OK")
 		} else if d.driverSelect < 2 {
 			shift := 32 * d.driverSelect
 			d.accepted = d.accepted&^(mask<<shift) | v&mask<<shift
@@ -212,13 +212,14 @@ func (d *Device) writeQueue(q *Queue, reg int, merge func(uint64) uint64) {
 func (d *Device) enableQueue(q *Queue) {
 	q.cfg.enabled = true
 	if err := q.enable(q.cfg, d.accepted); err != nil {
-		d.Breach(q.index, err)
+		d.breach(devices.ByAccess, q.index, err)
 		d.needsReset(fmt.Errorf("enable queue %d: %w", q.index, err))
 		return
 	}
 	d.state("queue %d: enabled with %d descriptors", q.index, q.cfg.size)
 	if d.Active() {
 		q.setLive()
+		d.fn.Probe().Rang(q.index)
 		d.kick(q.index)
 	}
 }
@@ -260,6 +261,7 @@ func (d *Device) writeStatus(v uint32) {
 	d.state("driver is ready")
 	for _, q := range d.queues {
 		q.setLive()
+		d.fn.Probe().Rang(q.index)
 	}
 	d.kickAll()
 }

@@ -5,16 +5,18 @@ import "dfemu/devices"
 // What is checked at the instruction that notifies the device, for those who halt the machine there. Chains are taken by
 // others, later; while somebody wants to know promptly they wait until a notification has told of them, and every chain is to be told of.
 
-// A Foreseer is a [Model] that can tell by a chain alone whether its driver breaks the specification.
+// A Foreseer is a [Model] that can tell whether its driver breaks the specification by what it has made available.
 type Foreseer interface {
-	// Foresee reports what is wrong with a chain that was made available. It has no other effects, and reads of the guest's memory
-	// only what is in the chain; whoever takes the chain looks at it again. It is called by the processor that notified the
-	// device, with the queue's lock held.
+	// Foresee reports what is wrong with a chain that was made available, and notes what it changes for those after it. It has no
+	// other effects, and reads of the guest's memory only what is in the chain. It is called once for each chain of a queue, in their
+	// order, by the processor that notified the device, with the queue's lock held. Whoever takes the chain may look at it again.
 	Foresee(queue int, c *Chain)
 }
 
-// prompt tells whether somebody wants to know of breaches before the notification's access ends.
-func (q *Queue) prompt() bool { return q.dev.fn.Probe().Wants(devices.ClassPrompt) }
+// Prompt tells whether somebody wants to know of breaches before a notification's access ends. Then a chain is foreseen before it is taken.
+func (d *Device) Prompt() bool { return d.fn.Probe().Wants(devices.ClassPrompt) }
+
+func (q *Queue) prompt() bool { return q.dev.Prompt() }
 
 // foresee looks at the chains that the driver has made available since, and lets them be taken.
 func (q *Queue) foresee() {

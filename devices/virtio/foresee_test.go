@@ -109,6 +109,43 @@ func TestPromptHolds(t *testing.T) {
 	}
 }
 
+// TestBlame looks at what breaches are put down to: accesses to registers, or what told the device of a queue's content.
+func TestBlame(t *testing.T) {
+	dev, d, _ := attend(t)
+	a := &devtest.Recorder{}
+	dev.Function().Probe().Watch(prompt, a, nil)
+	q := ready(d, 0)
+	if l := a.Take("rang"); len(l) != 2 || l[0] != "queue=0" {
+		t.Errorf("DRIVER_OK rings %q", l)
+	}
+	a.Origins()
+	check := func(what string, by devices.Origin, rang int) {
+		t.Helper()
+		if l := a.Origins(); len(l) != 1 || l[0] != by {
+			t.Errorf("%s: %v, want %v; %q", what, l, by, a.Violations())
+		}
+		a.Violations()
+		if l := a.Take("rang"); len(l) != rang {
+			t.Errorf("%s rings %q", what, l)
+		}
+	}
+	d.Put(virtiotest.QueueSelect, 2, 0)
+	d.Put(virtiotest.QueueSize, 2, 8)
+	check("size of a queue in use", devices.ByAccess, 0)
+	d.MMIO.Write(d.Notify, 4, 0)
+	check("wide notification", devices.ByAccess, 0)
+	d.Put(virtiotest.DriverFeature, 4, 0)
+	check("features", devices.ByAccess, 0)
+	dev.Pause()
+	q.AddDescs([]virtiotest.Desc{{Addr: 1 << 40, Len: 1}})
+	q.Kick()
+	check("no memory", devices.ByQueue, 0)
+	dev.Resume()
+	if l := a.Take("rang"); len(l) != 0 {
+		t.Errorf("the end of a pause rings %q", l)
+	}
+}
+
 // TestPromptWorks drives a device that serves its queue, with a pause now and then.
 func TestPromptWorks(t *testing.T) {
 	for _, features := range []uint64{0, virtiotest.EventIdx | virtiotest.Indirect, virtiotest.Packed, virtiotest.Packed | virtiotest.EventIdx} {
@@ -137,6 +174,37 @@ func TestPromptWorks(t *testing.T) {
 		}
 		if err := e.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// banks notes which tables the registers are of that are accessed.
+type banks struct {
+	devtest.Recorder
+	last *devices.Bank
+}
+
+func (b *banks) Access(x devices.RegisterAccess) { b.last = x.Bank }
+
+// TestWidths: fields of the common and the device-specific configuration are to be accessed at their own width.
+func TestWidths(t *testing.T) {
+	dev := virtio.New(virtio.Config{
+		Name: "x", Type: 42, Queues: []int{16}, Size: 4, Region: devices.RegionFuncs{ReadFunc: func(uint64, int) (uint64, error) { return 0, nil }},
+		Registers: devices.NewBank("own", []devices.Register{{Size: 4, Name: "FIELD"}}).With(devices.Rules{Clause: "own clause"}),
+	})
+	d := virtiotest.New(t, dev.Function(), true)
+	a := &banks{}
+	dev.Function().Probe().Watch(devices.ClassStrict, a, nil)
+	for _, x := range []struct {
+		at                    uint64
+		name, clause, natural string
+	}{
+		{d.Common, "virtio common", "virtio 1.2, 4.1.4.3", "virtio 1.2, 4.1.3.1"}, {d.Device, "own", "own clause", "virtio 1.2, 4.1.3.1"},
+		{d.ISR, "virtio ISR", "virtio 1.2, 4.1.4.5", ""}, {d.Notify, "virtio notify", "virtio 1.2, 4.1.4.4", ""},
+	} {
+		d.MMIO.Read(x.at, 4)
+		if a.last.Name != x.name || a.last.Rules != (devices.Rules{Clause: x.clause, Natural: x.natural}) {
+			t.Errorf("%q with %+v, want %+v", a.last.Name, a.last.Rules, x)
 		}
 	}
 }

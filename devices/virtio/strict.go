@@ -27,11 +27,21 @@ func Rule(section, format string, a ...any) error {
 	return &RuleError{section, fmt.Sprintf(format, a...)}
 }
 
-// Violation reports a breach of the specification, Virtual I/O Device 1.2, by
-// the driver. The queue is -1 if none is concerned.
+// Violation reports a breach of the specification, Virtual I/O Device 1.2, in
+// what the driver has put into a queue.
 func (d *Device) Violation(queue int, section, format string, a ...any) {
+	d.violation(devices.ByQueue, queue, section, format, a...)
+}
+
+// Misuse reports that the access to a register that is being served breaks the specification. The
+// queue is -1 if none is concerned. It is called on the goroutine of the access.
+func (d *Device) Misuse(queue int, section, format string, a ...any) {
+	d.violation(devices.ByAccess, queue, section, format, a...)
+}
+
+func (d *Device) violation(by devices.Origin, queue int, section, format string, a ...any) {
 	if p := d.fn.Probe(); p.Wants(devices.ClassStrict) && !d.inspecting.Load() {
-		p.Violation(devices.Violation{Clause: "virtio 1.2, " + section, Text: fmt.Sprintf(format, a...), Queue: queue})
+		p.Violation(devices.Violation{Clause: "virtio 1.2, " + section, Text: fmt.Sprintf(format, a...), Queue: queue, Origin: by})
 	}
 }
 
@@ -44,13 +54,15 @@ func (q *Queue) rule(split, packed, format string, a ...any) error {
 }
 
 // Breach reports the reason for which a queue breaks, or will when the chain is taken.
-func (d *Device) Breach(queue int, err error) {
+func (d *Device) Breach(queue int, err error) { d.breach(devices.ByQueue, queue, err) }
+
+func (d *Device) breach(by devices.Origin, queue int, err error) {
 	var r *RuleError
 	if errors.As(err, &r) {
-		d.Violation(queue, r.Section, "%s", r.Text)
+		d.violation(by, queue, r.Section, "%s", r.Text)
 		return
 	}
-	d.Violation(queue, "2.1.2", "%v", err)
+	d.violation(by, queue, "2.1.2", "%v", err)
 }
 
 // state reports a change of the device's state.
@@ -103,26 +115,26 @@ func (d *Device) checkStatus(old, v uint32) {
 	const inits = StatusAcknowledge | StatusDriver | StatusDriverOK | StatusFeaturesOK | StatusFailed
 	set := v &^ old
 	if old == 0 && !d.checks.statusRead.Load() {
-		d.Violation(-1, "4.1.4.3.2", "device_status is written before a read of it has returned 0 after the reset")
+		d.Misuse(-1, "4.1.4.3.2", "device_status is written before a read of it has returned 0 after the reset")
 	}
 	if gone := old & inits &^ v; gone != 0 {
-		d.Violation(-1, "2.1.1", "device_status is written without %s: only a reset clears bits", statusNames(gone))
+		d.Misuse(-1, "2.1.1", "device_status is written without %s: only a reset clears bits", statusNames(gone))
 	}
 	if bad := set &^ inits; bad != 0 {
-		d.Violation(-1, "2.1", "device_status is written with %s, which is not the driver's to set", statusNames(bad))
+		d.Misuse(-1, "2.1", "device_status is written with %s, which is not the driver's to set", statusNames(bad))
 	}
 	for _, x := range []struct{ bit, needs uint32 }{
 		{StatusDriver, StatusAcknowledge}, {StatusFeaturesOK, StatusDriver}, {StatusDriverOK, StatusFeaturesOK},
 	} {
 		if set&x.bit != 0 && (old|v)&x.needs == 0 {
-			d.Violation(-1, "3.1.1", "%s is set without %s", statusNames(x.bit), statusNames(x.needs))
+			d.Misuse(-1, "3.1.1", "%s is set without %s", statusNames(x.bit), statusNames(x.needs))
 		}
 	}
 	switch {
 	case old&StatusFailed != 0 && set&inits != 0:
-		d.Violation(-1, "3.1.1", "%s is set after FAILED", statusNames(set&inits))
+		d.Misuse(-1, "3.1.1", "%s is set after FAILED", statusNames(set&inits))
 	case old&StatusNeedsReset != 0 && set&inits&^StatusFailed != 0:
-		d.Violation(-1, "2.1.1", "%s is set while the device needs a reset", statusNames(set&inits))
+		d.Misuse(-1, "2.1.1", "%s is set while the device needs a reset", statusNames(set&inits))
 	}
 	if set&StatusFeaturesOK != 0 {
 		d.checkFeatures()
@@ -131,14 +143,14 @@ func (d *Device) checkStatus(old, v uint32) {
 		return
 	}
 	if !d.checks.statusRead.Load() {
-		d.Violation(-1, "3.1.1", "DRIVER_OK is set before device_status was read again to see whether FEATURES_OK is still set")
+		d.Misuse(-1, "3.1.1", "DRIVER_OK is set before device_status was read again to see whether FEATURES_OK is still set")
 	}
 	unread := d.checks.unread
 	for _, q := range d.queues {
 		unread = unread || q.cfg.enabled && q.cfg.unread
 	}
 	if unread {
-		d.Violation(-1, "4.1.5.1.2.2", "an MSI-X vector was set and not read again to see whether the device took it")
+		d.Misuse(-1, "4.1.5.1.2.2", "an MSI-X vector was set and not read again to see whether the device took it")
 	}
 }
 
@@ -146,14 +158,14 @@ func (d *Device) checkStatus(old, v uint32) {
 // The caller holds mu.
 func (d *Device) checkFeatures() {
 	if bad := d.accepted &^ d.features; bad != 0 {
-		d.Violation(-1, "2.2.1", "features %s are accepted and were not offered", d.featureNames(bad))
+		d.Misuse(-1, "2.2.1", "features %s are accepted and were not offered", d.featureNames(bad))
 	}
 	if d.accepted&FeatureVersion1 == 0 {
-		d.Violation(-1, "6.1", "VIRTIO_F_VERSION_1 is not accepted")
+		d.Misuse(-1, "6.1", "VIRTIO_F_VERSION_1 is not accepted")
 	}
 	for bit, needs := range d.c.Requires {
 		if d.accepted&bit != 0 && d.accepted&needs == 0 {
-			d.Violation(-1, d.c.RequiresSection, "%s is accepted without %s", d.featureNames(bit), d.featureNames(needs))
+			d.Misuse(-1, d.c.RequiresSection, "%s is accepted without %s", d.featureNames(bit), d.featureNames(needs))
 		}
 	}
 }
@@ -190,7 +202,7 @@ func (d *Device) featureNames(f uint64) string {
 // configuration. q is nil if there is no such queue. The caller holds mu.
 func (d *Device) checkQueue(q *Queue, r devices.Reg, merge func(uint64) uint64) {
 	if q == nil {
-		d.Violation(-1, "4.1.4.3", "%v is written with queue_select %d: there are %d queues", r, d.queueSelect, len(d.queues))
+		d.Misuse(-1, "4.1.4.3", "%v is written with queue_select %d: there are %d queues", r, d.queueSelect, len(d.queues))
 		return
 	}
 	n, c := q.index, &q.cfg
@@ -198,26 +210,26 @@ func (d *Device) checkQueue(q *Queue, r devices.Reg, merge func(uint64) uint64) 
 	switch {
 	case r.ID == regQueueReset:
 		if merge(0) != 1 {
-			d.Violation(n, "4.1.4.3", "%d is written to queue_reset: only 1 has a meaning", merge(0))
+			d.Misuse(n, "4.1.4.3", "%d is written to queue_reset: only 1 has a meaning", merge(0))
 		}
 		if d.accepted&FeatureRingReset == 0 {
-			d.Violation(n, "2.6.1", "queue_reset is written without VIRTIO_F_RING_RESET")
+			d.Misuse(n, "2.6.1", "queue_reset is written without VIRTIO_F_RING_RESET")
 		}
 	case r.ID == regQueueVector:
 	case r.ID == regQueueEnable && merge(0) == 0:
-		d.Violation(n, "4.1.4.3.2", "0 is written to queue_enable")
+		d.Misuse(n, "4.1.4.3.2", "0 is written to queue_enable")
 	case c.enabled:
-		d.Violation(n, "4.1.4.3.2", "%v is written while the queue is enabled", r)
+		d.Misuse(n, "4.1.4.3.2", "%v is written while the queue is enabled", r)
 	case r.ID == regQueueEnable && d.status.Load()&StatusFeaturesOK == 0:
-		d.Violation(n, "3.1.1", "the queue is enabled before FEATURES_OK")
+		d.Misuse(n, "3.1.1", "the queue is enabled before FEATURES_OK")
 	case r.ID == regQueueEnable && d.status.Load()&StatusDriverOK != 0 && d.accepted&FeatureRingReset == 0:
-		d.Violation(n, "3.1.1", "the queue is enabled after DRIVER_OK, without VIRTIO_F_RING_RESET")
+		d.Misuse(n, "3.1.1", "the queue is enabled after DRIVER_OK, without VIRTIO_F_RING_RESET")
 	case r.ID == regQueueSize:
 		switch size := merge(uint64(c.size)); {
 		case size > uint64(q.max):
-			d.Violation(n, "4.1.4.3", "queue_size %d: the device's limit is %d", size, q.max)
+			d.Misuse(n, "4.1.4.3", "queue_size %d: the device's limit is %d", size, q.max)
 		case size == 0, !packed && size&(size-1) != 0:
-			d.Violation(n, "4.1.4.3.2", "queue_size %d: must not be 0, and a power of two unless the ring is packed", size)
+			d.Misuse(n, "4.1.4.3.2", "queue_size %d: must not be 0, and a power of two unless the ring is packed", size)
 		}
 	}
 }
@@ -229,13 +241,13 @@ func (d *Device) checkNotify(n, size int, v uint64) {
 	}
 	st := d.status.Load()
 	if st&StatusDriverOK == 0 {
-		d.Violation(n, "3.1.1", "the queue is notified before DRIVER_OK")
+		d.Misuse(n, "3.1.1", "the queue is notified before DRIVER_OK")
 	}
 	if size != 2 {
-		d.Violation(n, "4.1.5.2", "a notification of %d bytes: without VIRTIO_F_NOTIFICATION_DATA it has 2", size)
+		d.Misuse(n, "4.1.5.2", "a notification of %d bytes: without VIRTIO_F_NOTIFICATION_DATA it has 2", size)
 	}
 	if v != uint64(n) {
-		d.Violation(n, "4.1.5.2", "the value %#x is written where queue %d is notified", v, n)
+		d.Misuse(n, "4.1.5.2", "the value %#x is written where queue %d is notified", v, n)
 	}
 	if n >= len(d.queues) {
 		return
@@ -245,10 +257,10 @@ func (d *Device) checkNotify(n, size int, v uint64) {
 	enabled := q.ring != nil
 	q.mu.Unlock()
 	if !enabled && st&(StatusDriverOK|StatusNeedsReset) == StatusDriverOK {
-		d.Violation(n, "4.1.4.3", "the queue is notified and is not enabled")
+		d.Misuse(n, "4.1.4.3", "the queue is notified and is not enabled")
 	}
 	if !d.fn.BusMaster() {
-		d.Violation(n, "3.1.1", "the queue is notified while Bus Master Enable is 0: the device cannot reach it")
+		d.Misuse(n, "3.1.1", "the queue is notified while Bus Master Enable is 0: the device cannot reach it")
 	}
 }
 
@@ -349,10 +361,10 @@ func (q *Queue) strict() bool { return q.dev.fn.Probe().Wants(devices.ClassStric
 func (d *Device) checkWindow(off uint64, size int, bar uint32) {
 	switch {
 	case bar != barMemory:
-		d.Violation(-1, "4.1.4.9.2", "cap.bar %d: the structures are in BAR %d", bar, barMemory)
+		d.Misuse(-1, "4.1.4.9.2", "cap.bar %d: the structures are in BAR %d", bar, barMemory)
 	case !slices.Contains([]int{1, 2, 4}, size):
-		d.Violation(-1, "4.1.4.9", "cap.length %d: must be 1, 2 or 4", size)
+		d.Misuse(-1, "4.1.4.9", "cap.length %d: must be 1, 2 or 4", size)
 	case off%uint64(size) != 0:
-		d.Violation(-1, "4.1.4.9.2", "cap.offset %#x is not a multiple of cap.length %d", off, size)
+		d.Misuse(-1, "4.1.4.9.2", "cap.offset %#x is not a multiple of cap.length %d", off, size)
 	}
 }

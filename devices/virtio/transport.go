@@ -31,16 +31,19 @@ const (
 	commonSize       = 0x3c
 )
 
+// naturalWidth is the clause by which a driver accesses fields of the structures at their own width.
+const naturalWidth = "virtio 1.2, 4.1.3.1"
+
 // isrRegisters is the ISR status (section 4.1.4.5). The structure ends there; a driver may read more bytes at once.
 var isrRegisters = devices.NewBank("virtio ISR", []devices.Register{
 	{Offset: 0, Size: 4, Name: "ISR_status", Rights: devices.RO, Fields: []devices.Field{{Name: "queue", Lo: 0, Hi: 0}, {Name: "configuration", Lo: 1, Hi: 1}}},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 4.1.4.5"})
 
 // notifyRegisters are the notification addresses of n queues (section 4.1.4.4).
 func notifyRegisters(n int) *devices.Bank {
 	return devices.NewBank("virtio notify", []devices.Register{
 		{Offset: 0, Size: notifyMultiplier, Name: "queue_notify", Rights: devices.WO, Count: n, Stride: notifyMultiplier, Doorbell: true},
-	})
+	}).With(devices.Rules{Clause: "virtio 1.2, 4.1.4.4"})
 }
 
 // describe gives the function its BARs and capabilities.
@@ -62,7 +65,11 @@ func (d *Device) describe() {
 		},
 	}
 	if d.c.Region != nil {
-		d.layout = append(d.layout, pci.Part{Off: offDevice, Size: d.c.Size, Region: watched(d.c.Registers, d.c.Region)})
+		b := d.c.Registers
+		if b != nil {
+			b = b.With(devices.Rules{Clause: b.Rules.Clause, Natural: naturalWidth})
+		}
+		d.layout = append(d.layout, pci.Part{Off: offDevice, Size: d.c.Size, Region: watched(b, d.c.Region)})
 	}
 	f.AddBAR(barMemory, pci.BAR{Kind: pci.BARMem64, Prefetchable: true, Size: 4 * partSize, Region: d.layout})
 
@@ -161,7 +168,7 @@ func (d *Device) readISR(off uint64, size int) (uint64, error) {
 		return 0, nil
 	}
 	if d.fn.Mode() == pci.ModeMSIX {
-		d.Violation(-1, "4.1.4.5.2", "the ISR status is read while MSI-X is enabled")
+		d.Misuse(-1, "4.1.4.5.2", "the ISR status is read while MSI-X is enabled")
 	}
 	return uint64(d.clearISR()), nil
 }

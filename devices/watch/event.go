@@ -49,6 +49,7 @@ type Event struct {
 	Vector      int
 	Level       bool
 	Clause      string
+	Late        bool // of a violation: the processor has gone on from Place
 }
 
 // describe fills in a register access.

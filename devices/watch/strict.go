@@ -56,43 +56,84 @@ func (s *Strict) report(e *Event) {
 
 // checkAccess finds what is wrong with an access by the register table alone.
 func checkAccess(x *devices.RegisterAccess) []devices.Violation {
-	if x.Bank == nil || x.Err == nil && !x.Write {
+	switch {
+	case x.Bank == nil:
 		return nil
+	case x.Err != nil && x.Write:
+		return checkError(x) // the rest was checked before the effects
+	case x.Err != nil:
+		return append(checkWidth(x), checkError(x)...)
 	}
-	if x.Err == nil {
-		return checkReserved(x)
+	return append(checkWidth(x), checkRights(x)...)
+}
+
+// breach is one of the rules for a register, or for the bank if r is none of its registers.
+func breach(x *devices.RegisterAccess, r devices.Reg, format string, a ...any) devices.Violation {
+	v := devices.Violation{Clause: x.Bank.Name + ": register table", Text: fmt.Sprintf(format, a...), Queue: -1}
+	switch {
+	case r.Register != nil && r.Clause != "":
+		v.Clause = r.Clause
+	case x.Bank.Rules.Clause != "":
+		v.Clause = x.Bank.Rules.Clause
 	}
-	v := devices.Violation{Clause: x.Bank.Name + ": register table", Queue: -1}
+	return v
+}
+
+// checkError finds why the device refused an access.
+func checkError(x *devices.RegisterAccess) []devices.Violation {
 	name := fmt.Sprintf("offset %#x", x.Off)
-	if r, _, ok := x.Bank.Find(x.Off); ok {
+	r, _, ok := x.Bank.Find(x.Off)
+	if ok {
 		name = r.String()
 	}
+	text := ""
 	switch {
 	case errors.Is(x.Err, devices.ErrReadOnly):
-		v.Text = "write to the read-only register " + name
+		text = "write to the read-only register " + name
 	case errors.Is(x.Err, devices.ErrWriteOnly):
-		v.Text = "read of the write-only register " + name
+		text = "read of the write-only register " + name
 	case errors.Is(x.Err, devices.ErrSize), errors.Is(x.Err, devices.ErrAlign):
-		v.Text = fmt.Sprintf("access of %d bytes at %s: %v", x.Size, name, x.Err)
+		text = fmt.Sprintf("access of %d bytes at %s: %v", x.Size, name, x.Err)
 	case errors.Is(x.Err, devices.ErrNoRegister):
-		v.Text = "access to " + name + ", where there is no register"
+		text = "access to " + name + ", where there is no register"
 	default:
 		return nil
 	}
+	return []devices.Violation{breach(x, r, "%s", text)}
+}
+
+// checkWidth finds an access that is not of one register at its own width, where that is a rule.
+func checkWidth(x *devices.RegisterAccess) []devices.Violation {
+	if x.Bank.Rules.Natural == "" {
+		return nil
+	}
+	r, base, ok := x.Bank.Find(x.Off)
+	if !ok || x.Size == min(r.Size, 4) && (x.Off-base)%4 == 0 {
+		return nil
+	}
+	v := breach(x, r, "access of %d bytes at byte %d of %v, which has %d", x.Size, x.Off-base, r, r.Size)
+	v.Clause = x.Bank.Rules.Natural
 	return []devices.Violation{v}
 }
 
-// checkReserved finds reserved bits that a write sets.
-func checkReserved(x *devices.RegisterAccess) []devices.Violation {
-	r, base, ok := x.Bank.Find(x.Off)
-	if !ok || r.Reserved == 0 {
-		return nil
+// checkRights finds reserved bits that an access sets, and write-only registers that it reads.
+func checkRights(x *devices.RegisterAccess) (l []devices.Violation) {
+	for n := 0; n < x.Size; {
+		r, base, ok := x.Bank.Find(x.Off + uint64(n))
+		if !ok {
+			n++
+			continue
+		}
+		at := int(x.Off + uint64(n) - base)
+		count := min(r.Size-at, x.Size-n)
+		v := x.Value >> (8 * n) & devices.Ones(count) << (8 * at)
+		n += count
+		switch bits := v & r.Reserved; {
+		case x.Write && bits != 0:
+			l = append(l, breach(x, r, "the reserved bits %#x of %v are written as 1", bits, r))
+		case !x.Write && r.Rights == devices.WO:
+			l = append(l, breach(x, r, "read of the write-only register %v", r))
+		}
 	}
-	bits := x.Value << (8 * (x.Off - base)) & r.Reserved
-	if bits == 0 {
-		return nil
-	}
-	return []devices.Violation{{
-		Clause: x.Bank.Name + ": register table", Text: fmt.Sprintf("the reserved bits %#x of %v are written as 1", bits, r), Queue: -1,
-	}}
+	return l
 }

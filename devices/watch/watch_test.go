@@ -283,6 +283,33 @@ func TestStrict(t *testing.T) {
 }
 
 // TestReservedBits looks at writes to parts of a register.
+// TestFreed checks what is said of transfers from and to memory that is not the guest's at present.
+func TestFreed(t *testing.T) {
+	var got []string
+	g := &gadget{}
+	w := New(Options{
+		Strict: &Strict{Report: func(e *Event) { got = append(got, e.Name) }},
+		Freed:  func(addr, n uint64) bool { return addr+n > 0x2000 && addr < 0x3000 },
+	})
+	w.Attach("gadget0", &g.probe)
+	if !g.probe.Wants(devices.ClassDMA) {
+		t.Fatal("transfers are not looked at")
+	}
+	for _, x := range []devices.Transfer{
+		{Addr: 0x1000, Bytes: 0x1000, What: "data"}, {Addr: 0x1fff, Bytes: 2, What: "list"}, {Addr: 0x2ff0, Bytes: 64, Write: true, What: "data"},
+		{Addr: 0x2000, Bytes: 0, What: "data"}, {Addr: 0x2000, Bytes: 0x1000, Write: true, Discard: true, What: "discard"}, {Addr: 0x3000, Bytes: 8},
+	} {
+		g.probe.DMA(x)
+	}
+	want := []string{
+		"2 bytes of memory at 0x1fff are read (list), which the guest has given to the balloon",
+		"64 bytes of memory at 0x2ff0 are written (data), which the guest has given to the balloon",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("reports %q", got)
+	}
+}
+
 func TestReservedBits(t *testing.T) {
 	bank := devices.NewBank("dev", []devices.Register{{Offset: 4, Size: 4, Name: "CTL", Reserved: 0xff00_0ff0}, {Offset: 8, Size: 4, Name: "DATA"}})
 	for _, c := range []struct {

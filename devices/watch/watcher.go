@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"sync"
 
 	"dfemu/devices"
@@ -22,6 +23,8 @@ type Options struct {
 	Now func() int64
 	// Timer returns a stopped timer of that time. Without it faults that go by time alone do not happen.
 	Timer func(f func()) devices.Timer
+	// Freed tells whether any of n bytes of memory at addr is not the guest's at present: it gave that back. It may be nil.
+	Freed func(addr, n uint64) bool
 	// Place tells where the processor is that accesses a device at present.
 	Place func() Place
 }
@@ -111,6 +114,9 @@ func (a *attachment) follow() {
 		if o.Strict.Stop != nil {
 			classes |= devices.ClassPrompt // the machine halts at the access that is to blame
 		}
+		if o.Freed != nil {
+			classes |= devices.ClassDMA
+		}
 	}
 	var f devices.Faults
 	if o.Faults != nil && o.Faults.concerns(a.name) {
@@ -127,32 +133,48 @@ func (a *attachment) event(kind Kind) Event {
 func (a *attachment) Access(x devices.RegisterAccess) {
 	if s := a.w.o.Strict; s != nil {
 		for _, v := range checkAccess(&x) {
+			v.Origin = devices.ByAccess
 			a.Violation(v)
 		}
 	}
-	if a.w.o.Trace == nil || x.Err != nil && x.Write {
+	if x.Err != nil && x.Write {
 		return // writes are reported before and, if they fail, after their effects
 	}
+	at := a.w.o.Place()
+	a.ring(&x, at)
+	if a.w.o.Trace == nil {
+		return
+	}
 	e := a.event(KindRegister)
-	e.Place = a.w.o.Place()
+	e.Place = at
 	e.describe(&x)
-	a.ring(&x, e.Place)
 	a.w.o.Trace.emit(&e)
 }
 
-// ring notes where a doorbell is written, for the commands that it tells of.
+// ring notes where a doorbell is written, for what it tells of: commands, and what is wrong with them.
 func (a *attachment) ring(x *devices.RegisterAccess, at Place) {
-	if !x.Write || x.Bank == nil || at.CPU < 0 {
+	if !x.Write || x.Bank == nil {
 		return
 	}
 	if r, _, ok := x.Bank.Find(x.Off); ok && r.Doorbell {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.rung == nil {
-			a.rung = map[int]Place{}
-		}
-		a.rung[r.Index] = at
+		a.note(r.Index, at)
 	}
+}
+
+// Rang implements devices.Observer.
+func (a *attachment) Rang(queue int) { a.note(queue, a.w.o.Place()) }
+
+// note notes the place that told the device of what is in a queue.
+func (a *attachment) note(queue int, at Place) {
+	if at.CPU < 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rung == nil {
+		a.rung = map[int]Place{}
+	}
+	a.rung[queue] = at
 }
 
 // rang is where the doorbell of a queue was written last.
@@ -201,6 +223,16 @@ func (a *attachment) Interrupt(i devices.Interrupt) {
 
 // DMA implements devices.Observer.
 func (a *attachment) DMA(t devices.Transfer) {
+	if o := &a.w.o; o.Strict != nil && o.Freed != nil && t.Bytes > 0 && !t.Discard && o.Freed(t.Addr, uint64(t.Bytes)) {
+		what := "read"
+		if t.Write {
+			what = "written"
+		}
+		a.Violation(devices.Violation{
+			Clause: "virtio 1.2, 5.5.6.1", Queue: -1, Origin: devices.ByDevice,
+			Text: fmt.Sprintf("%d bytes of memory at %#x are %s (%s), which the guest has given to the balloon", t.Bytes, t.Addr, what, t.What),
+		})
+	}
 	if a.w.o.Trace == nil {
 		return
 	}
@@ -219,10 +251,17 @@ func (a *attachment) State(what string) {
 	a.w.o.Trace.emit(&e)
 }
 
-// Violation implements devices.Observer.
+// Violation implements devices.Observer. The place where a processor accesses a device at present counts only for what is found in that
+// access: any goroutine may report the rest, while some processor or other is at some device.
 func (a *attachment) Violation(v devices.Violation) {
 	e := a.event(KindViolation)
-	e.Place = a.w.o.Place()
+	switch v.Origin {
+	case devices.ByAccess:
+		e.Place = a.w.o.Place()
+	case devices.ByQueue:
+		e.Place = a.rang(v.Queue)
+		e.Late = e.Place.CPU >= 0 && e.Place != a.w.o.Place()
+	}
 	e.Name, e.Clause, e.Queue = v.Text, v.Clause, v.Queue
 	if a.w.o.Trace != nil {
 		a.w.o.Trace.emit(&e)

@@ -32,6 +32,7 @@ type Device struct {
 	mu    sync.Mutex
 	state state
 	pages pageSet // in the balloon
+	told  told    // has a lock of its own
 	// held is the driver's buffer for statistics, until new ones are wanted.
 	held    virtio.Detached
 	holding bool
@@ -95,12 +96,12 @@ func (c configuration) WriteRegister(r devices.Reg, v, mask uint64) {
 		merge(&d.state.Actual)
 	case regPoison:
 		if d.Features()&featurePoison == 0 {
-			d.Violation(-1, "5.5.4", "poison_val is written without VIRTIO_BALLOON_F_PAGE_POISON")
+			d.Misuse(-1, "5.5.4", "poison_val is written without VIRTIO_BALLOON_F_PAGE_POISON")
 			return
 		}
 		was := d.state.Poison
 		if merge(&d.state.Poison); d.Active() && d.state.Poison != was {
-			d.Violation(-1, "5.5.6.6.1", "poison_val is changed from %#x to %#x while DRIVER_OK is set", was, d.state.Poison)
+			d.Misuse(-1, "5.5.6.6.1", "poison_val is changed from %#x to %#x while DRIVER_OK is set", was, d.state.Poison)
 		}
 	}
 }
@@ -122,6 +123,17 @@ func (d *Device) Actual() uint64 {
 	return d.o.RAM - min(uint64(d.state.Actual)*pageSize, d.o.RAM)
 }
 
+// Holds tells whether the guest has given up any of n bytes of its memory at addr, and not taken it back.
+func (d *Device) Holds(addr, n uint64) bool {
+	first, last := addr/pageSize, (addr+n-1)/pageSize
+	if n == 0 || last < first || last >= 1<<32 {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pages.has(uint32(first), uint32(last-first+1))
+}
+
 // Stats returns the statistics that the guest gave last, by name, and asks for new ones. The channel
 // is closed when they arrive.
 func (d *Device) Stats() (map[string]uint64, <-chan struct{}) {
@@ -131,6 +143,7 @@ func (d *Device) Stats() (map[string]uint64, <-chan struct{}) {
 	d.holding = false
 	d.mu.Unlock()
 	if holding {
+		d.told.returned() // before the driver can see it, and give the next one
 		q := d.Queue(queueStats)
 		if c := q.Attach(held); c != nil {
 			q.Push(c, 0)
@@ -156,6 +169,7 @@ func (d *Device) Deactivate() {
 	defer d.mu.Unlock()
 	d.state.Actual, d.state.Poison = 0, 0
 	d.pages = nil
+	d.told.set(nil, false)
 	d.held, d.holding = virtio.Detached{}, false
 }
 
@@ -210,6 +224,7 @@ func (d *Device) RestoreState(p []byte) error {
 			d.held, err = d.Queue(queueStats).Adopt(*s.Stats)
 			d.holding = err == nil
 		}
+		d.told.set(pages, d.holding)
 		return err
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,7 +119,21 @@ func TestInflate(t *testing.T) {
 	if !r.empty(10) || !r.empty(11) || !r.empty(12) || r.empty(14) || !r.empty(15) {
 		t.Error("other pages have gone than those of the balloon")
 	}
+	for _, c := range []struct {
+		addr, n uint64
+		want    bool
+	}{
+		{9 * pageSize, pageSize, false}, {9 * pageSize, pageSize + 1, true}, {13*pageSize - 1, 1, true}, {13 * pageSize, 2 * pageSize, false},
+		{13 * pageSize, 2*pageSize + 1, true}, {10 * pageSize, 0, false}, {1 << 63, 1 << 63, false}, {1 << 44, 5, false}, {11 * pageSize, 1 << 63, false},
+	} {
+		if got := r.dev.Holds(c.addr, c.n); got != c.want {
+			t.Errorf("%d bytes at %#x are in the balloon: %v", c.n, c.addr, got)
+		}
+	}
 	r.move(queueDeflate, 11, 10)
+	if r.dev.Holds(10*pageSize, 2*pageSize) {
+		t.Error("pages that came back are in the balloon still")
+	}
 	r.fill(10)
 	if r.rec.Has("violation 5") || r.rec.Has("violation virtio 1.2, 5.5") {
 		t.Errorf("rules broken:\n%s", r.rec.Log())
@@ -229,6 +245,9 @@ func TestStats(t *testing.T) {
 	r.refill(1, 2, 3, 4, 6)
 	<-changed
 	r.wantStats(6)
+	if r.rec.Has("violation", "second buffer") {
+		t.Error("the buffer that came back is taken for a second one")
+	}
 	r.refill(1) // a second one
 	r.q[queueStats].Wait(1)
 	if !r.rec.Has("violation", "second buffer") {
@@ -239,6 +258,68 @@ func TestStats(t *testing.T) {
 	r.q[queueStats].Do([][]byte{{1, 2, 3}})
 	if !r.rec.Has("violation", "statistics of 3 bytes") {
 		t.Error("not reported")
+	}
+}
+
+// TestForesee breaks rules while nobody takes requests: who is to be halted at the notification hears of it before that ends, and once.
+// Requests are judged by those before them, whether they have been carried out or not.
+func TestForesee(t *testing.T) {
+	array := func(pages ...uint32) (b []byte) {
+		for _, p := range pages {
+			b = binary.LittleEndian.AppendUint32(b, p)
+		}
+		return b
+	}
+	out := func(b []byte) func(q *virtiotest.Queue) { return func(q *virtiotest.Queue) { q.Add([][]byte{b}) } }
+	in := func(addr uint64, n uint32) func(q *virtiotest.Queue) {
+		return func(q *virtiotest.Queue) { q.AddDescs([]virtiotest.Desc{{Addr: addr, Len: n, Write: true}}) }
+	}
+	r := newRig(t, all)
+	r.move(queueInflate, 1, 2, 3)
+	for _, x := range []struct {
+		name  string
+		queue int
+		add   func(q *virtiotest.Queue)
+		want  string
+	}{
+		{"pages", queueInflate, out(array(10, 11)), ""},
+		{"pages that wait to be taken", queueInflate, out(array(11, 12)), "5.5.6: pages 0xb to 0xc go into the balloon, where some of them are already"},
+		{"pages taken before", queueInflate, out(array(2)), "5.5.6: pages 0x2 to 0x2 go into the balloon, where some of them are already"},
+		{"no memory", queueInflate, out(array(0xffffff)), "5.5.6: pages 0xffffff to 0xffffff go into the balloon: "},
+		{"no array", queueInflate, out([]byte{1, 2, 3}), "5.5.6: an array of 3 bytes"},
+		{"back", queueDeflate, out(array(1, 2, 10)), ""},
+		{"back twice", queueDeflate, out(array(2)), "5.5.6: pages 0x2 to 0x2 leave the balloon"},
+		{"in again", queueInflate, out(array(1)), ""},
+		{"statistics", queueStats, out(stats(1, 2)), ""},
+		{"second statistics", queueStats, out(stats(1)), "5.5.6.3.1: a second buffer"},
+		{"no statistics", queueStats, out([]byte{1}), "5.5.6.3: statistics of 1 bytes"},
+		{"report", queueReport, in(100*pageSize, pageSize), ""},
+		{"half a page", queueReport, in(100*pageSize, 100), "5.5.6.7: 100 bytes at 0x64000 are reported: not whole pages"},
+		{"report of no memory", queueReport, in(virtiotest.RAMSize, pageSize), "5.5.6.7: 4096 bytes at 0xc00000 are reported: "},
+	} {
+		r.rec.Violations()
+		r.dev.Pause()
+		x.add(r.q[x.queue])
+		r.q[x.queue].Kick()
+		l := r.rec.Violations()
+		if x.want == "" {
+			if len(l) != 0 {
+				t.Errorf("%s: %q", x.name, l)
+			}
+			continue
+		}
+		// That a buffer is not memory is known of any chain.
+		if !slices.ContainsFunc(l, func(s string) bool { return strings.HasPrefix(s, "virtio 1.2, "+x.want) }) {
+			t.Errorf("%s: %q at the notification, want %q", x.name, l, x.want)
+		}
+	}
+	r.rec.Violations()
+	r.dev.Resume()
+	r.q[queueInflate].Poll(6)
+	r.q[queueDeflate].Poll(2)
+	r.q[queueStats].Poll(2) // the first is kept
+	if l := r.rec.Violations(); slices.ContainsFunc(l, func(s string) bool { return strings.Contains(s, "5.5.6") }) {
+		t.Errorf("%q when they are taken", l)
 	}
 }
 

@@ -42,7 +42,7 @@ var configRegisters = devices.NewBank("virtio balloon", []devices.Register{
 	regActual:   {Offset: 4, Size: 4, Name: "actual"},
 	regHintID:   {Offset: 8, Size: 4, Name: "free_page_hint_cmd_id", Rights: devices.RO},
 	regPoison:   {Offset: 12, Size: 4, Name: "poison_val"},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.5.4"})
 
 // What requests are called, for watchers.
 const (

@@ -30,6 +30,9 @@ func (d *Device) operation(queue int) int {
 // serve handles a request.
 func (d *Device) serve(r *requests.Request) {
 	op := d.operation(r.Queue.Index())
+	if !d.Prompt() {
+		d.judge(r.Queue.Index(), r.Chain)
+	}
 	bytes := virtio.Total(r.Chain.Out)
 	if op == opReport {
 		bytes = virtio.Total(r.Chain.In)
@@ -46,6 +49,9 @@ func (d *Device) serve(r *requests.Request) {
 		}
 	}, func() {
 		if r.Effect.Fail {
+			if op == opStats && !d.holds() {
+				d.told.returned()
+			}
 			r.Complete(0, statusFailed)
 			return
 		}
@@ -71,50 +77,51 @@ func (d *Device) serve(r *requests.Request) {
 
 // move takes pages into the balloon, or lets them out of it (section 5.5.6).
 func (d *Device) move(r *requests.Request, op int) bool {
-	q, size := r.Queue, virtio.Total(r.Chain.Out)
-	if size == 0 || size%4 != 0 || size > 4*maxPages {
-		d.Violation(q.Index(), "5.5.6", "an array of %d bytes: must be page numbers of 4 bytes, 1 to %d", size, maxPages)
+	size := virtio.Total(r.Chain.Out)
+	if !isArray(size) {
 		return false
 	}
 	b := make([]byte, size)
 	if err := r.Chain.Read(0, b); err != nil {
-		q.Broken(err)
+		r.Queue.Broken(err)
 		return false
 	}
 	b = b[:r.Limit(len(b))&^3]
 	r.Flip(b)
+	ok := true
+	eachRun(b, func(first, n uint32) {
+		if op == opInflate {
+			ok = d.take(first, n) && ok
+		} else {
+			ok = d.giveBack(first, n) && ok
+		}
+	})
+	return ok
+}
+
+// isArray tells whether so many bytes can be an array of page numbers.
+func isArray(size uint64) bool { return size != 0 && size%4 == 0 && size <= 4*maxPages }
+
+// eachRun calls f for the runs of pages that an array names, from the lowest on.
+func eachRun(b []byte, f func(first, n uint32)) {
 	pages := make([]uint32, len(b)/4)
 	for i := range pages {
 		pages[i] = binary.LittleEndian.Uint32(b[4*i:])
 	}
 	slices.Sort(pages)
-	ok := true
 	for len(pages) > 0 {
 		n := 1
 		for n < len(pages) && pages[n] == pages[0]+uint32(n) {
 			n++
 		}
-		if op == opInflate {
-			ok = d.take(q, pages[0], uint32(n)) && ok
-		} else {
-			ok = d.giveBack(q, pages[0], uint32(n)) && ok
-		}
+		f(pages[0], uint32(n))
 		pages = pages[n:]
 	}
-	return ok
 }
 
 // take gives pages to the host.
-func (d *Device) take(q *virtio.Queue, first, n uint32) bool {
-	addr, size := uint64(first)*pageSize, uint64(n)*pageSize
-	d.mu.Lock()
-	twice := d.pages.has(first, n)
-	d.mu.Unlock()
-	if twice {
-		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x go into the balloon, where some of them are already", first, first+n-1)
-	}
-	if err := d.discard(addr, size); err != nil {
-		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x go into the balloon: %v", first, first+n-1, err)
+func (d *Device) take(first, n uint32) bool {
+	if d.discard(uint64(first)*pageSize, uint64(n)*pageSize) != nil {
 		return false
 	}
 	d.mu.Lock()
@@ -124,14 +131,10 @@ func (d *Device) take(q *virtio.Queue, first, n uint32) bool {
 }
 
 // giveBack lets the guest use pages again. The host needs to do nothing: they come back when they are touched.
-func (d *Device) giveBack(q *virtio.Queue, first, n uint32) bool {
+func (d *Device) giveBack(first, n uint32) bool {
 	d.mu.Lock()
-	all := d.pages.remove(first, n)
-	d.mu.Unlock()
-	if !all {
-		d.Violation(q.Index(), "5.5.6", "pages %#x to %#x leave the balloon, where not all of them are", first, first+n-1)
-	}
-	return all
+	defer d.mu.Unlock()
+	return d.pages.remove(first, n)
 }
 
 // discard drops the content of pages.
@@ -141,7 +144,7 @@ func (d *Device) discard(addr, n uint64) error {
 		return &devices.MemoryError{Addr: addr, Size: n, Why: "this memory cannot be given back"}
 	}
 	if p := d.Function().Probe(); p.Wants(devices.ClassDMA) {
-		p.DMA(devices.Transfer{Addr: addr, Bytes: int(n), Write: true, What: "discard"})
+		p.DMA(devices.Transfer{Addr: addr, Bytes: int(n), Write: true, Discard: true, What: "discard"})
 	}
 	return m.Discard(addr, n)
 }
@@ -149,7 +152,6 @@ func (d *Device) discard(addr, n uint64) error {
 // report drops the content of pages that the guest does not use (section 5.5.6.7).
 func (d *Device) report(r *requests.Request) bool {
 	if d.Features()&featureReporting == 0 {
-		d.Violation(r.Queue.Index(), "5.5.2", "a request in a queue that does not exist without VIRTIO_BALLOON_F_PAGE_REPORTING")
 		return false
 	}
 	d.mu.Lock()
@@ -161,8 +163,7 @@ func (d *Device) report(r *requests.Request) bool {
 	ok := true
 	left := uint64(r.Limit(int(virtio.Total(r.Chain.In))))
 	for _, s := range r.Chain.In {
-		if s.Addr%pageSize != 0 || s.Len%pageSize != 0 {
-			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: not whole pages", s.Len, s.Addr)
+		if !wholePages(s) {
 			ok = false
 			continue
 		}
@@ -170,19 +171,19 @@ func (d *Device) report(r *requests.Request) bool {
 		if left -= n; n == 0 {
 			continue
 		}
-		if err := d.discard(s.Addr, n); err != nil {
-			d.Violation(r.Queue.Index(), "5.5.6.7", "%d bytes at %#x are reported: %v", s.Len, s.Addr, err)
+		if d.discard(s.Addr, n) != nil {
 			ok = false
 		}
 	}
 	return ok
 }
 
+func wholePages(s virtio.Segment) bool { return s.Addr%pageSize == 0 && s.Len%pageSize == 0 }
+
 // readStats takes statistics over (section 5.5.6.3).
 func (d *Device) readStats(r *requests.Request) bool {
 	size := virtio.Total(r.Chain.Out)
-	if size%statSize != 0 || size > statSize*maxStats {
-		d.Violation(r.Queue.Index(), "5.5.6.3", "statistics of %d bytes: each has %d, and at most %d are expected", size, statSize, maxStats)
+	if !areStats(size) {
 		return false
 	}
 	b := make([]byte, size)
@@ -207,12 +208,21 @@ func (d *Device) readStats(r *requests.Request) bool {
 	return true
 }
 
+// areStats tells whether so many bytes can be statistics.
+func areStats(size uint64) bool { return size%statSize == 0 && size <= statSize*maxStats }
+
+// holds tells whether the device has a buffer for statistics.
+func (d *Device) holds() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.holding
+}
+
 // hold keeps the buffer until new statistics are wanted. The driver has one of them.
 func (d *Device) hold(r *requests.Request) {
 	d.mu.Lock()
 	if d.holding {
 		d.mu.Unlock()
-		d.Violation(r.Queue.Index(), "5.5.6.3.1", "a second buffer for statistics: the device has one already")
 		r.Complete(0, statusFailed)
 		return
 	}

@@ -75,7 +75,7 @@ var configRegisters = devices.NewBank("virtio blk config", []devices.Register{
 	cfgMaxZeroesSeg:      {Offset: 0x34, Size: 4, Name: "max_write_zeroes_seg", Rights: devices.RO},
 	cfgZeroesMayUnmap:    {Offset: 0x38, Size: 1, Name: "write_zeroes_may_unmap", Rights: devices.RO},
 	cfgUnused1:           {Offset: 0x39, Size: 1, Name: "unused1", Rights: devices.RO, Count: 3, Stride: 1},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.2.4"})
 
 // Types of requests (section 5.2.6).
 const (

@@ -36,7 +36,7 @@ func (c configuration) ReadRegister(r devices.Reg, _ uint64) uint64 {
 		return uint64(min(d.o.PhysicalSize/d.o.BlockSize, 0xffff))
 	case cfgWriteback:
 		if d.Features() == 0 {
-			d.Violation(-1, "5.2.5.1", "writeback is read before FEATURES_OK")
+			d.Misuse(-1, "5.2.5.1", "writeback is read before FEATURES_OK")
 		}
 		if d.direct.Load() {
 			return 0

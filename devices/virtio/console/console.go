@@ -27,7 +27,7 @@ const (
 var configRegisters = devices.NewBank("virtio console config", []devices.Register{
 	{Offset: cfgCols, Size: 2, Name: "cols", Rights: devices.RO}, {Offset: cfgRows, Size: 2, Name: "rows", Rights: devices.RO},
 	{Offset: cfgMaxPorts, Size: 4, Name: "max_nr_ports", Rights: devices.RO}, {Offset: 8, Size: 4, Name: "emerg_wr", Rights: devices.RO},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.3.4"})
 
 // The queues of port 0.
 const (
@@ -95,7 +95,7 @@ var (
 
 func (d *Device) transmit(r *requests.Request) {
 	total := virtio.Total(r.Chain.Out)
-	d.Foresee(transmitQueue, r.Chain)
+	d.judge(transmitQueue, r.Chain)
 	r.Run(func() *devices.Command {
 		return &devices.Command{Queue: transmitQueue, Tag: int(r.Chain.ID()), Name: "WRITE", Bytes: total, Write: true}
 	}, func() {
@@ -135,6 +135,17 @@ func (d *Device) write(r *requests.Request, total uint64) error {
 
 // Foresee implements virtio.Foreseer.
 func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	d.judge(queue, c)
+	switch {
+	case queue == transmitQueue && virtio.Total(c.Out) > maxWrite:
+		d.Breach(queue, errTooLong)
+	case queue == receiveQueue && virtio.Total(c.In) == 0:
+		d.Breach(queue, errNoRoom)
+	}
+}
+
+// judge reports what is wrong with a chain, short of what breaks the queue.
+func (d *Device) judge(queue int, c *virtio.Chain) {
 	switch {
 	case queue == transmitQueue && len(c.In) != 0:
 		d.Violation(queue, "5.3.6.1", "what is transmitted has device-writable buffers")
@@ -166,7 +177,7 @@ func (d *Device) Receive(p []byte) int {
 			}
 			break
 		}
-		d.Foresee(receiveQueue, c)
+		d.judge(receiveQueue, c)
 		n := int(min(virtio.Total(c.In), uint64(len(p)-taken)))
 		err := errNoRoom
 		if n > 0 {

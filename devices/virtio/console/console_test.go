@@ -179,6 +179,13 @@ func TestWatched(t *testing.T) {
 	if l := rec.Violations(); len(l) != 2 || !strings.Contains(l[0], "5.3.6.1: what is transmitted") || !strings.Contains(l[1], "5.3.6.1: a receive buffer") {
 		t.Errorf("%q", l)
 	}
+	rx.Add(nil, 0)
+	rx.Kick()
+	tx.AddDescs([]virtiotest.Desc{{Addr: 0, Len: 10 << 20}, {Addr: 0, Len: 10 << 20}})
+	tx.Kick()
+	if l := rec.Violations(); len(l) != 2 || !strings.Contains(l[0], "without room for a byte") || !strings.Contains(l[1], "write of more than 16 MiB") || !dev.Active() {
+		t.Errorf("%q at the notification, active %v", l, dev.Active())
+	}
 	dev.Resume()
 	tx.Wait(1)
 }

@@ -56,7 +56,7 @@ var configRegisters = devices.NewBank("virtio net config", []devices.Register{
 	regMTU:      {Offset: 0x0a, Size: 2, Name: "mtu", Rights: devices.RO},
 	regSpeed:    {Offset: 0x0c, Size: 4, Name: "speed", Rights: devices.RO},
 	regDuplex:   {Offset: 0x10, Size: 1, Name: "duplex", Rights: devices.RO},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.1.4"})
 
 // Bits of the configuration's status.
 const (
@@ -111,6 +111,7 @@ const (
 const (
 	macSize      = 6
 	minFrame     = 14 // an Ethernet header
+	ethernetMTU  = 1500
 	maxFrame     = 14 + 4 + 65535
 	maxPairs     = 64
 	maxMACs      = 64 // in the filter table; more turn it into a pass for all

@@ -105,6 +105,11 @@ func (p *pair) store(a *agreed, post *posting, f *devices.Frame, size int) bool 
 		before := len(p.spare)
 		p.spare = p.rxq.PopN(p.spare, min(int((need-room)/1024)+2, batchSize))
 		if len(p.spare) != before {
+			if !p.d.Prompt() && p.d.Function().Probe().Wants(devices.ClassStrict) {
+				for _, c := range p.spare[before:] {
+					p.d.checkBuffer(a, p.rxq.Index(), c)
+				}
+			}
 			continue
 		}
 		// None left. Ask to be told, unless there are some by now.
@@ -117,7 +122,9 @@ func (p *pair) store(a *agreed, post *posting, f *devices.Frame, size int) bool 
 	}
 	chains := p.spare[:count]
 	if room < need {
-		p.d.violation(p.rxq.Index(), "5.1.6.3.1", "a receive buffer of %d bytes; the frame and its header have %d", room, need)
+		if room >= p.d.bufferSize(a) { // otherwise that has been said of the buffer
+			p.d.violation(p.rxq.Index(), "5.1.6.3.1", "a receive buffer of %d bytes; the frame and its header have %d", room, need)
+		}
 		p.refuse(post, chains)
 		return true
 	}
@@ -173,6 +180,8 @@ type writer struct {
 func (w *writer) fill(c *virtio.Chain) bool {
 	mem := c.Memory()
 	written := 0
+	probe := w.p.d.Function().Probe()
+	trace := probe.Wants(devices.ClassDMA)
 	for _, s := range c.In {
 		if s.Len == 0 {
 			continue
@@ -187,6 +196,9 @@ func (w *writer) fill(c *virtio.Chain) bool {
 		n := w.copy(b)
 		mem.Written(s.Addr, n)
 		written += n
+		if trace {
+			probe.DMA(devices.Transfer{Addr: s.Addr, Bytes: n, Write: true, What: "frame"})
+		}
 	}
 	c.SetWritten(uint32(written))
 	return true

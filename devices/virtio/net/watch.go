@@ -16,8 +16,7 @@ var frames = nic.Kind{Transmit: OpTransmit, Receive: OpReceive, Fields: func(o d
 	}
 }}
 
-// Foresee implements virtio.Foreseer: frames that are sent and commands are looked at; of a receive buffer nothing can be said
-// before there is a frame for it.
+// Foresee implements virtio.Foreseer.
 func (d *Device) Foresee(queue int, c *virtio.Chain) {
 	a := d.active.Load()
 	switch {
@@ -32,7 +31,29 @@ func (d *Device) Foresee(queue int, c *virtio.Chain) {
 	case queue%2 == 1:
 		p := pair{d: d, txq: d.Queue(queue)}
 		p.parse(a, c)
+	case queue < 2*d.o.Pairs:
+		d.checkBuffer(a, queue, c)
 	}
+}
+
+// checkBuffer looks at a receive buffer.
+func (d *Device) checkBuffer(a *agreed, queue int, c *virtio.Chain) {
+	if room, need := virtio.Total(c.In), d.bufferSize(a); room < need {
+		d.violation(queue, "5.1.6.3.1", "a receive buffer of %d bytes: at least %d are needed with the features negotiated", room, need)
+	}
+}
+
+// bufferSize is the least size of a receive buffer (sections 5.1.6.3.1 and 5.1.4.2).
+func (d *Device) bufferSize(a *agreed) uint64 {
+	switch {
+	case a.merge:
+		return hdrSize
+	case a.accept&(devices.OffloadTSO4|devices.OffloadTSO6|devices.OffloadUSO) != 0:
+		return minFrame + 1<<16 + hdrSize
+	case a.features&featureMTU != 0 && d.o.MTU > ethernetMTU:
+		return minFrame + uint64(d.o.MTU) + hdrSize
+	}
+	return minFrame + ethernetMTU + hdrSize
 }
 
 // watchTransmit reports a frame and applies a fault to it. i is its chain in the

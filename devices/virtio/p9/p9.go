@@ -66,6 +66,7 @@ type Device struct {
 	mu     sync.Mutex
 	seq    uint64
 	flying map[uint16]*flight // by tag
+	told   told
 }
 
 // flight is a request under way.
@@ -98,7 +99,7 @@ func New(o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	d := &Device{o: o, root: root, flying: map[uint16]*flight{}}
+	d := &Device{o: o, root: root, flying: map[uint16]*flight{}, told: told{}}
 	d.session.fids, d.session.max = map[uint32]*fid{}, o.MaxFids
 	d.Device = virtio.New(virtio.Config{
 		Name: o.Name, Type: 9, Class: 0x018000, Features: featureMountTag, Queues: []int{queueSize},
@@ -135,6 +136,9 @@ func (d *Device) Activate(uint64) {}
 // Deactivate implements virtio.Model: the driver is gone, and with it the session.
 func (d *Device) Deactivate() {
 	d.server.Reset()
+	d.mu.Lock()
+	clear(d.told)
+	d.mu.Unlock()
 	d.session.clear()
 	d.session.mu.Lock()
 	d.session.msize = 0
@@ -219,6 +223,9 @@ func (d *Device) busy(tag uint16) bool { return d.flying[tag] != nil && !d.flyin
 // answer marks a request as one that is about to be given back.
 func (d *Device) answer(f *flight) {
 	d.mu.Lock()
+	if !f.answered {
+		d.told.settle(f.m)
+	}
 	f.answered = true
 	d.mu.Unlock()
 }
@@ -226,6 +233,9 @@ func (d *Device) answer(f *flight) {
 // land forgets a request that was given back.
 func (d *Device) land(f *flight) {
 	d.mu.Lock()
+	if !f.answered {
+		d.told.settle(f.m) // it never will be
+	}
 	if d.flying[f.m.tag] == f {
 		delete(d.flying, f.m.tag)
 	}

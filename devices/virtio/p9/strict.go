@@ -42,8 +42,65 @@ func (d *Device) understand(p []byte) (m message, known, bad bool) {
 	return m, known, bad
 }
 
-// Foresee implements virtio.Foreseer. A driver uses a fid and a tag only when it has the answer that makes them possible, so what
-// is under way makes no difference.
+// told counts what requests claim that were foreseen and are not answered.
+type told map[claim]int
+
+// A claim is what a request does to a tag or a fid.
+type claim struct {
+	what claimKind
+	id   uint32
+}
+
+type claimKind uint8
+
+const (
+	claimTag  claimKind = iota // the tag is its own
+	claimNew                   // it makes a fid
+	claimOpen                  // it opens the file of a fid
+	claimGone                  // it ends a fid
+)
+
+// maxTold bounds what is kept; a driver that changes requests that wait to be taken would have it grow.
+const maxTold = 1 << 18
+
+// claims are what a message claims.
+func (m *message) claims() []claim {
+	l := []claim{{claimTag, uint32(m.tag)}}
+	switch m.kind {
+	case tAttach:
+		l = append(l, claim{claimNew, m.fid})
+	case tWalk, tXattrwalk:
+		if m.newFid != m.fid {
+			l = append(l, claim{claimNew, m.newFid})
+		}
+	case tLopen, tLcreate:
+		l = append(l, claim{claimOpen, m.fid})
+	case tClunk, tRemove:
+		l = append(l, claim{claimGone, m.fid})
+	}
+	return l
+}
+
+// enter notes a message.
+func (t told) enter(m *message) {
+	if len(t) < maxTold {
+		for _, c := range m.claims() {
+			t[c]++
+		}
+	}
+}
+
+// settle forgets a message: it is about to be answered, or never will be.
+func (t told) settle(m *message) {
+	for _, c := range m.claims() {
+		if t[c]--; t[c] <= 0 {
+			delete(t, c)
+		}
+	}
+}
+
+// Foresee implements virtio.Foreseer. A driver uses a fid and a tag only when it has the answer that makes them possible: of requests
+// that are not answered it counts what they claim, not what they do.
 func (d *Device) Foresee(_ int, c *virtio.Chain) {
 	size, room := virtio.Total(c.Out), virtio.Total(c.In)
 	if size < headerSize || size > maxMessage || room < errorSize {
@@ -58,15 +115,67 @@ func (d *Device) Foresee(_ int, c *virtio.Chain) {
 	m, known, bad := d.understand(p)
 	d.judge(&m, size, known && !bad)
 	d.mu.Lock()
-	twice := d.busy(m.tag)
+	has := func(what claimKind, id uint32) bool { return d.told[claim{what, id}] != 0 }
+	twice := d.busy(m.tag) || has(claimTag, uint32(m.tag))
+	gone, taken, open := has(claimGone, m.fid), uint32(noFid), has(claimOpen, m.fid)
+	for _, c := range m.claims() {
+		if c.what == claimNew && has(claimNew, c.id) {
+			taken = c.id
+		}
+	}
+	d.told.enter(&m)
 	d.mu.Unlock()
 	if twice {
 		d.violate(&m, "intro(5)", "tag %d belongs to a request under way", m.tag)
 	}
-	if known && !bad && d.inSession(&m) {
+	if !known || bad {
+		return
+	}
+	if need := m.answerSize(); room < need {
+		d.violate(&m, "intro(5)", "there is room for %d bytes, but the answer has %d", room, need)
+	}
+	if !d.inSession(&m) {
+		return
+	}
+	switch {
+	case taken != noFid:
+		d.violate(&m, "intro(5)", "fid %d is that of a request under way", taken)
+	case m.usesFid() && gone:
+		d.violate(&m, "intro(5)", "fid %d is ended by a request under way", m.fid)
+	case open && (m.kind == tLopen || m.kind == tLcreate):
+		d.violate(&m, "open(5)", "fid %d is opened by a request under way", m.fid)
+	default:
 		d.judgeFids(&m)
 	}
 }
+
+// Bytes of answers behind their header.
+const (
+	attrSize   = 153
+	statfsSize = 60
+)
+
+// answerSize is how long the answer to a message is when it is carried out, as far as that can be known before: at least.
+func (m *message) answerSize() uint64 {
+	switch m.kind {
+	case tVersion:
+		return uint64(headerSize + 4 + 2 + len(dialect))
+	case tAttach, tSymlink, tMknod, tMkdir:
+		return headerSize + qidSize
+	case tWalk:
+		return headerSize + 2 + qidSize*uint64(len(m.names))
+	case tLopen, tLcreate:
+		return headerSize + qidSize + 4
+	case tGetattr:
+		return headerSize + attrSize
+	case tStatfs:
+		return headerSize + statfsSize
+	}
+	return errorSize
+}
+
+// usesFid tells whether the fid of a message is one that must be in use.
+func (m *message) usesFid() bool { return m.kind != tAuth && m.kind != tAttach }
 
 // inSession tells whether a message may be sent now: after Tversion.
 func (d *Device) inSession(m *message) bool {

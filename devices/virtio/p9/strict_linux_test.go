@@ -2,6 +2,7 @@ package p9
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,6 +121,45 @@ func TestStrictTags(t *testing.T) {
 	}
 }
 
+// TestStrictClaims has messages wait that claim tags and fids, and others use these before there is an answer.
+func TestStrictClaims(t *testing.T) {
+	c := newClient(t, false)
+	c.walk(0, 1, "hello")
+	c.walk(0, 2, "hello")
+	c.dev.Pause()
+	n := 0
+	for _, s := range []struct {
+		p    []byte
+		want string
+	}{
+		{encode(tWalk, 1, 0, 5, uint16(0)), ""},
+		{encode(tWalk, 2, 0, 5, uint16(0)), "intro(5): Twalk: fid 5 is that of a request under way"},
+		{encode(tAttach, 3, 5, uint32(noFid), "root", "", 0), "intro(5): Tattach: fid 5 is that of a request under way"},
+		{encode(tGetattr, 3, 0, uint64(0)), "intro(5): Tgetattr: tag 3 belongs to a request under way"},
+		{encode(tLopen, 4, 1, 0), ""},
+		{encode(tLopen, 5, 1, 0), "open(5): Tlopen: fid 1 is opened by a request under way"},
+		{encode(tClunk, 6, 2), ""},
+		{encode(tGetattr, 7, 2, uint64(0)), "intro(5): Tgetattr: fid 2 is ended by a request under way"},
+		{encode(tGetattr, 8, 0, uint64(0)), ""},
+		{encode(tFlush, 9, uint16(8)), ""},
+	} {
+		c.rec.Forget()
+		c.q.Add([][]byte{s.p}, 4096)
+		c.q.Kick()
+		n++
+		if l := c.rec.Violations(); s.want == "" && len(l) != 0 || s.want != "" && (len(l) != 1 || !strings.Contains(l[0], s.want)) {
+			t.Errorf("% x: %q at the notification, want %q", s.p, l, s.want)
+		}
+	}
+	c.dev.Resume()
+	c.q.Poll(n)
+	c.dev.mu.Lock()
+	defer c.dev.mu.Unlock()
+	if len(c.dev.told) != 0 {
+		t.Errorf("left over: %v", c.dev.told)
+	}
+}
+
 // TestStrictNoRoom: a message without room for an answer is known at the notification, and stops the device when it is taken.
 func TestStrictNoRoom(t *testing.T) {
 	c := newClient(t, false)
@@ -134,5 +174,33 @@ func TestStrictNoRoom(t *testing.T) {
 	c.d.WaitInterrupt(1)
 	if l := c.rec.Violations(); len(l) != 1 || c.d.Get(virtiotest.Status, 1)&0x40 == 0 {
 		t.Errorf("when it is taken: %q", l)
+	}
+}
+
+// TestStrictAnswers leaves a byte too little room for answers whose length is known before: that is what they have.
+func TestStrictAnswers(t *testing.T) {
+	c := newClient(t, false)
+	for i, p := range [][]byte{
+		encode(tWalk, 1, 0, 2, uint16(2), "sub", "deep"), encode(tWalk, 1, 0, 3, uint16(1), "hello"), encode(tLopen, 1, 3, 0), encode(tGetattr, 1, 0, ^uint64(0)),
+		encode(tStatfs, 1, 0), encode(tMkdir, 1, 0, "new", 0o755, 0), encode(tSymlink, 1, 0, "link", "there", 0), encode(tAttach, 1, 9, uint32(noFid), "root", "", 0),
+		encode(tVersion, noTag, 8192, dialect),
+	} {
+		for less := range 2 {
+			b, _, _ := parse(p)
+			room := int(b.answerSize())
+			c.rec.Forget()
+			c.dev.Pause()
+			c.q.Add([][]byte{p}, room-less)
+			c.q.Kick()
+			l := c.rec.Violations()
+			// The second time the fids are in use as well.
+			if found := slices.ContainsFunc(l, func(s string) bool { return strings.Contains(s, "but the answer has") }); found != (less != 0) || !found && len(l) != 0 {
+				t.Errorf("%d: %q with room for %d", i, l, room-less)
+			}
+			c.dev.Resume()
+			if n := c.q.Poll(1)[0].Len; less == 0 && int(n) != room {
+				t.Errorf("%d: the answer has %d bytes, not %d", i, n, room)
+			}
+		}
 	}
 }

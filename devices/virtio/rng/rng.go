@@ -62,7 +62,7 @@ var (
 
 func (d *Device) serve(r *requests.Request) {
 	room := virtio.Total(r.Chain.In)
-	d.Foresee(0, r.Chain)
+	d.judge(0, r.Chain)
 	r.Run(func() *devices.Command {
 		return &devices.Command{Tag: int(r.Chain.ID()), Name: "ENTROPY", Bytes: room}
 	}, func() {
@@ -98,6 +98,14 @@ func (d *Device) give(r *requests.Request, n int) (int, error) {
 
 // Foresee implements virtio.Foreseer.
 func (d *Device) Foresee(queue int, c *virtio.Chain) {
+	d.judge(queue, c)
+	if virtio.Total(c.In) == 0 {
+		d.Breach(queue, errNoRoom)
+	}
+}
+
+// judge reports what is wrong with a request, short of what breaks the queue.
+func (d *Device) judge(queue int, c *virtio.Chain) {
 	if len(c.Out) != 0 {
 		d.Violation(queue, "5.4.6.1", "a request has %d bytes in device-readable buffers", virtio.Total(c.Out))
 	}

@@ -126,6 +126,11 @@ func TestWatched(t *testing.T) {
 	if l := rec.Violations(); len(l) != 1 || l[0] != "virtio 1.2, 5.4.6.1: a request has 2 bytes in device-readable buffers" {
 		t.Errorf("%q", l)
 	}
+	q.Add(nil, 0)
+	q.Kick()
+	if l := rec.Violations(); len(l) != 1 || !strings.Contains(l[0], "without room for a byte") || !dev.Active() {
+		t.Errorf("%q at the notification, active %v", l, dev.Active())
+	}
 	dev.Resume()
 	q.Wait(1)
 }

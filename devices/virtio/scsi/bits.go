@@ -45,7 +45,7 @@ var configRegisters = devices.NewBank("virtio scsi", []devices.Register{
 	regMaxChannel: {Offset: 28, Size: 2, Name: "max_channel", Rights: devices.RO},
 	regMaxTarget:  {Offset: 30, Size: 2, Name: "max_target", Rights: devices.RO},
 	regMaxLUN:     {Offset: 32, Size: 4, Name: "max_lun", Rights: devices.RO},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.6.4"})
 
 const (
 	requestHeader = 19 // lun[8] id[8] task_attr prio crn, before the CDB

@@ -38,7 +38,8 @@ type Device struct {
 	mu       sync.Mutex
 	units    map[address]*unit
 	tasks    map[*task]struct{}
-	changed  sync.Cond // on mu: a task has ended
+	told     map[uint64]int // identifiers of requests that have been foreseen and not taken
+	changed  sync.Cond      // on mu: a task has ended
 	cdbSize  uint32
 	sense    uint32 // sense_size
 	events   []event
@@ -72,7 +73,7 @@ func New(o Options) (*Device, error) {
 	case o.Workers < 1:
 		return nil, fmt.Errorf("%s: %d workers: must be at least 1", o.Name, o.Workers)
 	}
-	d := &Device{o: o, table: ops(), units: map[address]*unit{}, tasks: map[*task]struct{}{}, cdbSize: defaultCDB, sense: defaultSense}
+	d := &Device{o: o, table: ops(), units: map[address]*unit{}, tasks: map[*task]struct{}{}, told: map[uint64]int{}, cdbSize: defaultCDB, sense: defaultSense}
 	d.changed.L = &d.mu
 	sizes := []int{64, 16}
 	for range o.Queues {
@@ -130,7 +131,7 @@ func (c configuration) WriteRegister(r devices.Reg, v, mask uint64) {
 	set := func(p *uint32, low, high uint32) {
 		n := uint32(uint64(*p)&^mask | v&mask)
 		if n < low || n > high {
-			d.Violation(-1, "5.6.4", "%v is set to %d: only %d to %d are possible", r, n, low, high)
+			d.Misuse(-1, "5.6.4", "%v is set to %d: only %d to %d are possible", r, n, low, high)
 			return
 		}
 		*p = n
@@ -225,6 +226,7 @@ func (d *Device) Deactivate() {
 	d.cdbSize, d.sense, d.features = defaultCDB, defaultSense, 0
 	d.events, d.missed = nil, false
 	clear(d.tasks)
+	clear(d.told)
 	for _, u := range d.units {
 		u.reset(sensePowerOn)
 	}

@@ -10,6 +10,16 @@ import (
 // What a driver must not do, as far as that can be told of a request by itself: rules of SAM-5 for all commands, of SPC-4 and
 // SBC-3 for each. To ask for a command, page or service action that there is not is no breach: that is how drivers find out.
 
+// maxTold bounds what is kept of requests that wait to be taken; a driver that changes them then would have it grow.
+const maxTold = 1 << 16
+
+// take forgets that a request was foreseen. The caller holds mu.
+func (d *Device) take(id uint64) {
+	if d.told[id]--; d.told[id] <= 0 {
+		delete(d.told, id)
+	}
+}
+
 // Clauses of SPC-4 about the fields that many CDBs have.
 const (
 	clauseTransfer   = "SPC-4, 4.2.5.4"
@@ -61,7 +71,10 @@ func (d *Device) Foresee(queue int, c *virtio.Chain) {
 		t, header, _, err := d.understand(queue, c)
 		if err == nil {
 			d.mu.Lock()
-			double := d.underWay(t.id)
+			double := d.underWay(t.id) || d.told[t.id] != 0
+			if len(d.told) < maxTold {
+				d.told[t.id]++
+			}
 			d.mu.Unlock()
 			t.judge(queue, c, header, double)
 		}

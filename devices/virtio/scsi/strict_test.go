@@ -5,6 +5,28 @@ import (
 	"testing"
 )
 
+// TestStrictIdentifier uses the identifier of a request that waits to be taken.
+func TestStrictIdentifier(t *testing.T) {
+	r := newRig(t)
+	h := r.header([]byte{opTestUnitReady, 0, 0, 0, 0, 0})
+	for round := range 3 { // it may be used again when the request has ended
+		r.rec.Forget()
+		r.dev.Pause()
+		for i := range 2 {
+			r.rq.Add([][]byte{h}, answerHeader+defaultSense)
+			r.rq.Kick()
+			if l := r.rec.Violations(); len(l) != i || i != 0 && !strings.Contains(l[0], "5.6.6.1: id 0x") {
+				t.Errorf("round %d: %q at notification %d", round, l, i)
+			}
+		}
+		r.dev.Resume()
+		r.rq.Wait(2)
+	}
+	if len(r.dev.told) != 0 {
+		t.Errorf("left over: %v", r.dev.told)
+	}
+}
+
 // TestStrictCommands breaks each rule for commands once. The breach is known before the notification ends, while nobody takes
 // requests, and again when it is taken.
 func TestStrictCommands(t *testing.T) {

@@ -116,6 +116,7 @@ func (d *Device) serve(r *requests.Request) {
 	t.req = r
 	d.mu.Lock()
 	double := d.underWay(t.id)
+	d.take(t.id)
 	d.tasks[t] = struct{}{}
 	d.mu.Unlock()
 	if d.Function().Probe().Wants(devices.ClassStrict) {

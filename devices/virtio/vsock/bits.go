@@ -80,4 +80,4 @@ const regGuestCID = 0
 // configRegisters is the table of the device configuration (section 5.10.4).
 var configRegisters = devices.NewBank("virtio vsock", []devices.Register{
 	regGuestCID: {Offset: 0, Size: 8, Name: "guest_cid", Rights: devices.RO},
-})
+}).With(devices.Rules{Clause: "virtio 1.2, 5.10.4"})

@@ -26,6 +26,14 @@ func parse(p *[headerSize]byte) header {
 	}
 }
 
+// exists tells whether there is such an operation.
+func (h *header) exists() bool { return h.op != 0 && int(h.op) < len(opNames) }
+
+// fits tells whether a packet's data are in its buffer of size bytes, and not too much of them.
+func (h *header) fits(size uint64) bool {
+	return uint64(h.len) <= size-headerSize && h.len <= maxPacket
+}
+
 func (h *header) encode() (p [headerSize]byte) {
 	le.PutUint64(p[0:], h.srcCID)
 	le.PutUint64(p[8:], h.dstCID)

@@ -57,6 +57,9 @@ func (d *Device) sendEvent() {
 	if c == nil {
 		return // its kick brings us back
 	}
+	if !d.Prompt() {
+		d.judge(queueEvent, c)
+	}
 	d.mu.Lock()
 	d.event = false
 	d.mu.Unlock()
@@ -83,9 +86,11 @@ func (d *Device) deliver() bool {
 	if c == nil {
 		return q.SetNotify(true)
 	}
+	if !d.Prompt() {
+		d.judge(queueRx, c)
+	}
 	room := virtio.Total(c.In)
 	if room < headerSize {
-		d.violate("5.10.6.4", "a receive buffer of %d bytes: the header alone has %d", room, headerSize)
 		q.Push(c, 0)
 		return true
 	}
@@ -198,7 +203,6 @@ func (d *Device) next(room uint64) (h header, data []byte, ok bool) {
 		case len(c.in) != 0:
 			n := min(uint64(len(c.in)), uint64(c.credit()), room)
 			if n == 0 {
-				d.violate("5.10.6.4", "a receive buffer without room for data")
 				c.queued = true
 				d.ready = append(d.ready, c)
 				return h, nil, false

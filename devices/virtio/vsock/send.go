@@ -1,27 +1,20 @@
 package vsock
 
 import (
-	"fmt"
-
 	"dfemu/devices"
 	"dfemu/devices/virtio"
 	"dfemu/devices/virtio/requests"
 )
-
-// violate reports what the driver did against the specification.
-func (d *Device) violate(section, format string, a ...any) {
-	if p := d.Function().Probe(); p.Wants(devices.ClassStrict) {
-		p.Violation(devices.Violation{Clause: "virtio 1.2, " + section, Text: fmt.Sprintf(format, a...), Queue: queueTx})
-	}
-}
 
 // send handles a packet of the guest.
 func (d *Device) send(r *requests.Request) {
 	c := r.Chain
 	size := virtio.Total(c.Out)
 	var b [headerSize]byte
+	if !d.Prompt() {
+		d.judge(queueTx, c)
+	}
 	if size < headerSize {
-		d.violate("5.10.6", "a packet of %d bytes: the header alone has %d", size, headerSize)
 		r.Complete(0, statusBad)
 		return
 	}
@@ -34,10 +27,10 @@ func (d *Device) send(r *requests.Request) {
 	r.Run(func() *devices.Command { return h.command(queueTx, int(c.ID())) }, func() {
 		switch {
 		case r.Effect.Fail:
+			d.lose(&h, size)
 			r.Complete(0, statusLost)
 			return
-		case uint64(h.len) > size-headerSize || h.len > maxPacket:
-			d.violate("5.10.6", "len is %d in a buffer of %d bytes", h.len, size)
+		case !h.fits(size):
 			d.reset(&h)
 			r.Complete(0, statusBad)
 			return
@@ -90,22 +83,16 @@ func (d *Device) speaksOf(kind uint16) bool {
 
 // receive does what a packet of the guest says. It reports whether that was in order.
 func (d *Device) receive(h *header, data []byte) bool {
-	switch {
-	case h.srcCID != uint64(d.o.CID):
-		d.violate("5.10.6.4.1", "src_cid is %d: the guest's is %d", h.srcCID, d.o.CID)
-		return false
-	case h.dstCID != HostCID || !d.speaksOf(h.kind):
-		d.reset(h)
-		return false
-	case h.op == 0 || int(h.op) >= len(opNames):
-		d.violate("5.10.6", "op is %d, which does not exist", h.op)
-		d.reset(h)
+	if !d.concerns(h) {
+		if h.srcCID == uint64(d.o.CID) {
+			d.reset(h)
+		}
 		return false
 	}
 	d.mu.Lock()
+	d.told.settle(h)
 	c := d.conns[key{h.srcPort, h.dstPort}]
 	if c != nil && c.kind != h.kind {
-		d.violate("5.10.6.2", "type %d on a connection of type %d: ports %d and %d", h.kind, c.kind, c.guest, c.host)
 		if h.op != opRst {
 			d.refuse(h)
 		}
@@ -118,18 +105,12 @@ func (d *Device) receive(h *header, data []byte) bool {
 		return true
 	}
 	if c == nil || !c.open && h.op != opResponse && h.op != opRst {
-		if c != nil {
-			d.violate("5.10.6.5", "%s on a connection that was not accepted", opName(h.op))
-		}
 		d.mu.Unlock()
 		d.reset(h)
 		return h.op == opRst
 	}
 	defer d.mu.Unlock()
 	if h.op != opRst {
-		if int32(c.txCnt-h.fwdCnt) < 0 {
-			d.violate("5.10.6.3.1", "fwd_cnt is %d after %d bytes were sent: ports %d and %d", h.fwdCnt, c.txCnt, c.guest, c.host)
-		}
 		c.peerAlloc, c.peerFwd = h.bufAlloc, h.fwdCnt
 	}
 	ok := d.act(c, h, data)
@@ -163,12 +144,10 @@ func (d *Device) connect(h *header) {
 func (d *Device) act(c *conn, h *header, data []byte) bool {
 	switch h.op {
 	case opRequest:
-		d.violate("5.10.6.5", "REQUEST on a connection that exists: ports %d and %d", c.guest, c.host)
 		d.tell(c, sayRst)
 		return false
 	case opResponse:
-		if c.open || c.sock == nil || c.host < firstPort {
-			d.violate("5.10.6.5", "RESPONSE to no request: ports %d and %d", c.guest, c.host)
+		if !c.asks() {
 			d.tell(c, sayRst)
 			return false
 		}
@@ -176,9 +155,6 @@ func (d *Device) act(c *conn, h *header, data []byte) bool {
 	case opRst:
 		d.remove(c)
 	case opShutdown:
-		if h.flags&^(shutdownReceive|shutdownSend) != 0 {
-			d.violate("5.10.6.5", "SHUTDOWN with flags %#x: only bits 0 and 1 exist", h.flags)
-		}
 		if h.flags&shutdownReceive != 0 && !c.noReceive {
 			c.noReceive, c.in = true, nil
 			c.say &^= sayShutdown
@@ -188,7 +164,6 @@ func (d *Device) act(c *conn, h *header, data []byte) bool {
 		}
 		c.noSend = c.noSend || h.flags&shutdownSend != 0
 		if c.noSend && len(c.part) != 0 {
-			d.violate("5.10.6.6.1", "SHUTDOWN after %d bytes of a message without an end: ports %d and %d", len(c.part), c.guest, c.host)
 			c.outBytes -= len(c.part)
 			c.part = nil
 		}
@@ -196,16 +171,11 @@ func (d *Device) act(c *conn, h *header, data []byte) bool {
 	case opRW:
 		switch {
 		case c.noSend:
-			d.violate("5.10.6.5", "data after SHUTDOWN: ports %d and %d", c.guest, c.host)
 			return false
 		case c.outBytes+len(data) > bufferSize:
-			d.violate("5.10.6.3.1", "%d bytes of data without credit: %d are buffered of %d", len(data), c.outBytes, bufferSize)
 			d.tell(c, sayRst)
 			return false
 		default:
-			if f := h.flags; c.kind == typeSeqpacket && (f&^(seqEOM|seqEOR) != 0 || f == seqEOR) {
-				d.violate("5.10.6.6.1", "RW with flags %#x: only bits 0 and 1 exist, and a record ends where a message does", f)
-			}
 			c.outBytes += len(data)
 			c.take(h, data)
 		}

@@ -49,6 +49,7 @@ type Device struct {
 
 	mu      sync.Mutex
 	conns   map[key]*conn
+	told    told
 	ready   []*conn // those that have something for the guest
 	resets  []stray // to be answered by RST
 	event   bool    // the guest is to be told that connections are lost
@@ -77,7 +78,7 @@ func New(o Options) (*Device, error) {
 	if o.CID < minCID || o.CID == anyCID {
 		return nil, fmt.Errorf("%s: guest address %d: must be %d to %d", o.Name, o.CID, minCID, uint32(anyCID-1))
 	}
-	d := &Device{o: o, conns: map[key]*conn{}, waiting: map[net.Conn]bool{}, port: firstPort}
+	d := &Device{o: o, conns: map[key]*conn{}, told: told{}, waiting: map[net.Conn]bool{}, port: firstPort}
 	if o.Path != "" {
 		if err := d.listen(); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.Name, err)
@@ -140,6 +141,7 @@ func (d *Device) Deactivate() {
 		d.remove(c)
 	}
 	d.ready, d.resets = nil, nil
+	clear(d.told)
 }
 
 // Kick implements virtio.Model.

@@ -540,6 +540,9 @@ func FuzzPackets(f *testing.F) {
 		defer os.Remove(path + "_90")
 		dev, err := New(Options{CID: cid, Path: path})
 		check(t, err)
+		if room%2 != 0 {
+			dev.Function().Probe().Watch(^devices.Class(0), &devtest.Recorder{}, nil)
+		}
 		d := virtiotest.New(t, dev.Function(), true)
 		d.Start(featureSeqpacket)
 		rx, tx := d.Queue(queueRx, 64), d.Queue(queueTx, 64)
