@@ -92,6 +92,7 @@ check no-oops fails has "BUG:|Oops|blocked for more" dmesg
 
 // TestDevicesHotPlug adds and removes drives, controllers and NICs that the guest uses.
 func TestDevicesHotPlug(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := guest{
 		script: hotScript, programs: []string{"fio", "ip"},
 		Config: machine.Config{Disks: []machine.Disk{disk(t, "mem:4M,if=ahci")}},

@@ -41,6 +41,7 @@ check no-oops fails has "BUG:|Oops" dmesg
 
 // TestDevicesLinks pulls cables and drives.
 func TestDevicesLinks(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := guest{
 		script: linksScript, programs: []string{"ip", "fio"},
 		Config: machine.Config{
