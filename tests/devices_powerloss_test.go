@@ -83,7 +83,7 @@ func TestDevicesPowerLoss(t *testing.T) {
 			}
 			var kept strings.Builder
 			per := map[string]int{}
-			for _, m := range regexp.MustCompile(`(?m)^KEPT (\w{32}) (/mnt/(\w+)/f\d+)\r?$`).FindAllStringSubmatch(out.String(), -1) {
+			for _, m := range regexp.MustCompile(`(?m)^KEPT (\w{32}) (/mnt/(\w+)/f\d+)\r?\n`).FindAllStringSubmatch(out.String(), -1) {
 				fmt.Fprintf(&kept, "%s  %s\n", m[1], m[2])
 				per[m[3]]++
 			}
