@@ -77,7 +77,7 @@ func Models() []Model {
 			})},
 		{Name: "nvme", About: "NVMe controller with a namespace", Keys: slices.Concat(storeKeys, []Key{
 			id, slot, {"model", "S", "model of the controller"}, {"firmware", "S", "its firmware revision"}, {"nqn", "NAME", "name of the subsystem"},
-			{"mdts", "SIZE", "largest transfer, a power of two from 4K to 16M"}, {"eui64", "HEX", "identifier of the namespace, 16 digits"},
+			{"mdts", "SIZE", "largest transfer, a power of two from 8K to 16M"}, {"eui64", "HEX", "identifier of the namespace, 16 digits"},
 			{"nguid", "HEX", "identifier of the namespace, 32 digits"}, {"uuid", "HEX", "identifier of the namespace, 32 digits"},
 			{"detached", "on|off", "the guest attaches the namespace"}, {"ctrl", "NAME", "namespace of the controller that others with this name share"},
 			{"pool", "on|off", "the guest makes namespaces of it"}, {"zoned", "on|off", "zoned namespace"},

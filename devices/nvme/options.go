@@ -63,7 +63,8 @@ type Options struct {
 	Queues int
 	// QueueEntries is the largest size of an I/O queue, 2 to 65536; 0 means 1024.
 	QueueEntries int
-	// MaxTransfer is the largest transfer in bytes, 4096 times a power of two up to 16 MiB; 0 means 2 MiB.
+	// MaxTransfer is the largest transfer in bytes, a power of two from 8 KiB to 16 MiB (MDTS has no value for one page: 0 is no limit);
+	// 0 means 2 MiB.
 	MaxTransfer int
 	// Buffer is the size in bytes of the controller memory buffer, a power of two from 4096; 0 means none.
 	Buffer int
@@ -102,8 +103,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("%s: %d I/O queue pairs: must be 1 to %d", o.Name, o.Queues, maxQueues-1)
 	case o.QueueEntries < 2 || o.QueueEntries > 1<<16:
 		return fmt.Errorf("%s: queues of %d entries: must be 2 to 65536", o.Name, o.QueueEntries)
-	case !power(o.MaxTransfer) || o.MaxTransfer < 4096 || o.MaxTransfer > 16<<20:
-		return fmt.Errorf("%s: transfers of %d bytes: must be a power of two from 4096 to 16 MiB", o.Name, o.MaxTransfer)
+	case !power(o.MaxTransfer) || o.MaxTransfer < 8192 || o.MaxTransfer > 16<<20:
+		return fmt.Errorf("%s: transfers of %d bytes: must be a power of two from 8 KiB to 16 MiB", o.Name, o.MaxTransfer)
 	case o.Buffer != 0 && (!power(o.Buffer) || o.Buffer < 4096 || o.Buffer > 1<<30):
 		return fmt.Errorf("%s: controller memory buffer of %d bytes: must be a power of two from 4096 to 1 GiB", o.Name, o.Buffer)
 	case o.HostMemory < 0 || o.HostMemory%4096 != 0 || o.HostMemory > 1<<30:

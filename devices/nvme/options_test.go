@@ -27,6 +27,7 @@ func TestBadOptions(t *testing.T) {
 		{"no clock", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.Clock = nil }},
 		{"129 I/O queue pairs", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.Queues = 129 }},
 		{"queues of 1 entries", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.QueueEntries = 1 }},
+		{"transfers of 4096", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.MaxTransfer = 4096 }},
 		{"transfers of 5000", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.MaxTransfer = 5000 }},
 		{"controller memory buffer", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.Buffer = 5000 }},
 		{"host memory buffer", func(o *nvme.Options, _ *nvme.NamespaceOptions) { o.HostMemory = 5000 }},
