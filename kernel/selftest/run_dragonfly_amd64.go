@@ -56,6 +56,7 @@ var all = []test{
 	{"ipi", testIPI},
 	{"ipi-count", testIPICount},
 	{"quiesce", testQuiesce},
+	{"calls", testCalls},
 	{"dma", testDMA},
 	{"guards", func(env) error { return pc64.TestGuards() }},
 	{"protection", func(env) error { return pc64.TestProtection() }},
@@ -64,6 +65,9 @@ var all = []test{
 	{"bytes", testBytes},
 	{"objcache", testCache},
 	{"msgport", testPorts},
+	{"msgport-sync", testPortSync},
+	{"msgport-ipi", testPortIPI},
+	{"passive", testPassive},
 	{"pids", testPIDs},
 }
 

@@ -87,6 +87,9 @@ func (h *host) SetTimer(cpu int, when int64) { h.cpus[cpu].timer.Store(when) }
 // Pause implements Platform.
 func (h *host) Pause(int) { runtime.Gosched() }
 
+// Slow implements Platform.
+func (h *host) Slow(int) {}
+
 // Panic implements Platform.
 func (h *host) Panic(msg string) { h.panics.Store(&msg) }
 

@@ -87,14 +87,26 @@ func (c *CPU) SendMask(has func(cpu int) bool, fn IPIFunc, a, b uint64) {
 	}
 }
 
-// Wait returns when the message of that number to a CPU has been executed.
+// slowIPI is how long a CPU may take to execute a message that is waited for before that is told, in nanoseconds.
+const slowIPI = 1_000_000_000
+
+// Wait returns when the message of that number to a CPU has been executed. If that takes long the platform is told of it, once.
 func (c *CPU) Wait(target int, seq uint32) {
 	if target == c.id {
 		return
 	}
 	r := c.sys.ring(c.id, target)
-	for int32(r.xindex.Load()-seq) < 0 {
+	if int32(r.xindex.Load()-seq) >= 0 {
+		return
+	}
+	for since, told := c.sys.p.Now(), false; int32(r.xindex.Load()-seq) < 0; {
+		before := c.sys.p.Now()
+		if !told && before-since > slowIPI {
+			told = true
+			c.sys.p.Slow(target)
+		}
 		c.ProcessIPIs()
+		since += c.sys.p.Now() - before // what others have it do, as to stand still, does not count
 		c.sys.p.Pause(c.id)
 	}
 }

@@ -22,6 +22,8 @@ type Platform interface {
 	SetTimer(cpu int, when int64)
 	// Pause is called in loops that wait for another CPU.
 	Pause(cpu int)
+	// Slow is told that a CPU has not executed a message for a second for which another waits.
+	Slow(cpu int)
 	// Panic ends the system: a rule of the kernel was broken.
 	Panic(msg string)
 }

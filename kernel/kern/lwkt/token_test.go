@@ -154,13 +154,20 @@ type fake struct {
 	ipis  []int
 	timer int64
 	fatal string
+	slow  []int
+	pause func() // what other CPUs do meanwhile
 }
 
 func (f *fake) SendIPI(cpu int)          { f.ipis = append(f.ipis, cpu) }
 func (f *fake) Now() int64               { return f.now }
 func (f *fake) SetTimer(_ int, at int64) { f.timer = at }
-func (f *fake) Pause(int)                {}
-func (f *fake) Panic(msg string)         { f.fatal = msg }
+func (f *fake) Slow(cpu int)             { f.slow = append(f.slow, cpu) }
+func (f *fake) Pause(int) {
+	if f.pause != nil {
+		f.pause()
+	}
+}
+func (f *fake) Panic(msg string) { f.fatal = msg }
 
 func (f *fake) thread(c *CPU, pri int) ThreadID {
 	id := c.NewThread(Attr{CPU: c.id, Priority: pri})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,10 +41,45 @@ func TestSynchronous(t *testing.T) {
 	}
 }
 
-// counting is a platform on which waiting is a failure.
+// counting is a platform on which it is a failure to wait, and counts who is woken.
 type counting struct {
 	kern.Host
-	t *testing.T
+	t     *testing.T
+	wakes int
+}
+
+func (c *counting) Wait(*atomic.Uint32, uint32, time.Duration) bool {
+	c.t.Error("a thread waits")
+	return true
+}
+
+func (c *counting) Wake(*atomic.Uint32, int) { c.wakes++ }
+
+// TestWakes counts how often somebody is woken: only where a thread waits.
+func TestWakes(t *testing.T) {
+	p := &counting{t: t}
+	k := kern.New(p)
+	back := NewThread(k, "back")
+	for name, port := range map[string]*Port{"thread": NewThread(k, "thread"), "spin": NewSpin(k, "spin")} {
+		p.wakes = 0
+		m := New(k, back, 0)
+		if Send(port, m); port.Get() != m || p.wakes != 0 {
+			t.Errorf("%s: %d wakes for a message nobody waits for", name, p.wakes)
+		}
+		if Reply(m, nil); back.Get() != m || p.wakes != 0 {
+			t.Errorf("%s: %d wakes for a reply nobody waits for", name, p.wakes)
+		}
+		port.consumers.Add(1) // a thread sleeps in Wait
+		if Send(port, m); port.Get() != m || p.wakes != 1 {
+			t.Errorf("%s: %d wakes for a message that a thread waits for", name, p.wakes)
+		}
+		port.consumers.Add(-1)
+		m.set(Waiting) // its sender sleeps
+		if Reply(m, nil); p.wakes != 2 || !m.Has(Done|Replied) {
+			t.Errorf("%s: %d wakes for a reply that a thread waits for", name, p.wakes-1)
+		}
+		Wait(m)
+	}
 }
 
 // TestServer sends from several threads to several servers through each kind of port.

@@ -93,6 +93,48 @@ func TestBytesReuse(t *testing.T) {
 	}
 }
 
+// TestBytesRemote frees chunks on another CPU than theirs: it is told once, passively, and they stay its own.
+func TestBytesRemote(t *testing.T) {
+	d := &fixed{n: 2}
+	b := NewBytes(d)
+	const size = 4000
+	class, _ := Class(size)
+	var list [][]byte
+	for range 10 {
+		list = append(list, b.Get(size))
+	}
+	d.cpu = 1
+	for _, p := range list {
+		b.Put(p)
+	}
+	if len(d.sent) != 1 || d.sent[0] != 0 {
+		t.Fatalf("messages to %v for ten chunks of a zone, want one to CPU 0", d.sent)
+	}
+	mine := b.Get(size)
+	if len(b.cpus[1].classes[class].all) != 1 || len(b.cpus[0].classes[class].all) != 1 {
+		t.Fatal("a chunk was freed into another CPU's zone, or got from there")
+	}
+	b.Put(mine)
+	d.cpu = 0
+	d.flags[0].Store(1) // the message arrives
+	seen := map[*byte]bool{}
+	for _, p := range list {
+		seen[&p[0]] = true
+	}
+	for range list {
+		if p := b.Get(size); !seen[&p[0]] {
+			t.Fatal("a chunk that was freed elsewhere is not used again")
+		}
+	}
+	if d.cpu = 1; len(d.sent) != 1 {
+		t.Errorf("messages to %v", d.sent)
+	}
+	b.Put(list[0])
+	if len(d.sent) != 2 {
+		t.Errorf("messages to %v after the list was empty again, want two", d.sent)
+	}
+}
+
 func TestBytesMisuse(t *testing.T) {
 	b := NewBytes(NewLocked(1))
 	b.Put(nil)

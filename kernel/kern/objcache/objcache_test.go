@@ -220,6 +220,55 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// TestMagazines follows objects through the magazines of a CPU and the depot: the loaded one first, then the previous one, a full one of the depot, and only
+// then one that is constructed.
+func TestMagazines(t *testing.T) {
+	made := 0
+	d := &fixed{n: 2}
+	c := NewCache(kern.New(&kern.Host{}), d, 0, func() (*thing, error) { made++; return &thing{made}, nil }, nil)
+	var list []*thing
+	for range 3*magazineSize + 2 {
+		o, err := c.Get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, o)
+	}
+	p := &c.cpus[0]
+	for i, o := range list {
+		c.Put(o)
+		if p.loaded.n+p.previous.n+len(c.full)*magazineSize != i+1 || p.loaded.n == 0 {
+			t.Fatalf("after %d objects there are %d and %d, and %d full magazines", i+1, p.loaded.n, p.previous.n, len(c.full))
+		}
+	}
+	if len(c.full) != 2 {
+		t.Errorf("%d full magazines are in the depot, want 2", len(c.full))
+	}
+	// The last that came is the first to go.
+	last := list[len(list)-1]
+	if o, _ := c.Get(); o != last {
+		t.Errorf("got %v, want the last, %v", o, last)
+	} else {
+		c.Put(o)
+	}
+	// Another CPU has nothing of its own: it takes a full magazine from the depot, and needs no other for the rest of it.
+	d.cpu = 1
+	for range magazineSize {
+		if _, err := c.Get(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.full) != 1 || made != len(list) {
+		t.Errorf("%d full magazines are left, %d objects were constructed", len(c.full), made)
+	}
+	for range magazineSize {
+		_, _ = c.Get() // the constructor does not fail
+	}
+	if _, err := c.Get(); err != nil || len(c.full) != 0 || made != len(list)+1 {
+		t.Errorf("with an empty depot: %d full magazines, %d objects constructed of %d", len(c.full), made, len(list))
+	}
+}
+
 func TestCacheLimit(t *testing.T) {
 	k := kern.New(&kern.Host{})
 	c := NewCache(k, NewLocked(2), 2, func() (*thing, error) { return &thing{1}, nil }, nil)
