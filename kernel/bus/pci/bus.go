@@ -33,6 +33,9 @@ type Bus struct {
 	ints    Interrupts
 	lines   lines
 
+	restarts  func(d *Device) // see OnRestart
+	restarted func(d *Device, ok bool)
+
 	mu      sync.Mutex
 	spans   []span
 	found   map[Address]*unit
@@ -184,9 +187,16 @@ func (b *Bus) match(u *unit, wg *sync.WaitGroup) {
 
 // attach has the driver take the function over, in a thread of its own, and calls done.
 func (b *Bus) attach(u *unit, done func()) {
-	b.k.Start(kern.ThreadAttr{Name: u.name + " attach", Priority: kern.Daemon, Failed: u.dev.Failed}, func() {
-		defer done()
+	b.k.Start(kern.ThreadAttr{Name: u.name + " attach", Priority: kern.Daemon}, func() {
+		ended := false
+		defer func() {
+			if !ended {
+				u.dev.Failed() // before anybody hears that the attachment is over
+			}
+			done()
+		}()
 		a, err := u.drv.Attach(u.dev, u.n)
+		ended = true
 		if err != nil {
 			b.k.Printf("%s: not attached: %v", u.name, err)
 			return
@@ -212,6 +222,9 @@ func (b *Bus) remove(a Address) {
 	b.order = slices.DeleteFunc(b.order, func(o Address) bool { return o == a })
 	if u.attached != nil {
 		u.attached.Detach()
+	}
+	if u.dev.HasFailed() && b.restarted != nil {
+		b.restarted(u.dev, false) // there will be no restart
 	}
 	if u.name != "" {
 		b.k.Printf("%s: detached", u.name)

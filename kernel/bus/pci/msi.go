@@ -47,7 +47,7 @@ func (d *Device) MaxInterrupts() int {
 
 // Interrupts allocates n interrupts by MSI-X, or one by MSI, or the function's pin, on the CPUs named (-1: any; those that
 // are not named: any), and turns them on. There may be less than n where the
-// function has no more. Their handlers are set by [kern.Kernel.Handle].
+// function, or the machine, has no more. Their handlers are set by [kern.Kernel.Handle].
 func (d *Device) Interrupts(n int, cpus ...int) ([]*kern.Interrupt, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,6 +100,10 @@ func (d *Device) startMSIX(at uint64, n int, cpu func(int) int) error {
 	}
 	for i := range min(n, size) {
 		in, err := d.k.NewInterrupt(cpu(i))
+		if err != nil && i > 0 {
+			d.k.Printf("pci %v: %d of %d interrupts: %v", d.Address, i, n, err)
+			break
+		}
 		if err != nil {
 			return err
 		}

@@ -184,6 +184,38 @@ func TestMSIX(t *testing.T) {
 	}
 }
 
+// scarce is a platform with few interrupts.
+type scarce struct {
+	*kern.Host
+	left int
+}
+
+func (s *scarce) NewInterrupt(cpu int) (*kern.Interrupt, error) {
+	if s.left--; s.left < 0 {
+		return nil, errors.New("there are no more")
+	}
+	return s.Host.NewInterrupt(cpu)
+}
+
+// TestFewInterrupts gives a function as many interrupts as there are.
+func TestFewInterrupts(t *testing.T) {
+	h, _, all := machine(t)
+	for left, want := range []int{0, 1, 2, 3, 3} {
+		k := kern.New(&scarce{h, left})
+		d := NewDevice(k, Address{1, 0, 0}, all[Address{1, 0, 0}])
+		ints, err := d.Interrupts(3)
+		if len(ints) != want || (err == nil) != (want > 0) {
+			t.Errorf("%d interrupts of %d, %v", len(ints), left, err)
+		}
+		for i := want; i < 4; i++ {
+			if h.Registers[0xfe000000].Read32(uint64(0x2000+16*i+12)) != vectorMaskd {
+				t.Errorf("of %d: entry %d, which is not used, is not masked", left, i)
+			}
+		}
+		d.StopInterrupts()
+	}
+}
+
 func TestMSI(t *testing.T) {
 	_, k, all := machine(t)
 	conf := all[Address{1, 0, 0}]

@@ -30,6 +30,12 @@ func (d *Device) Failed() {
 	b.k.Start(kern.ThreadAttr{Name: "pci restart", Priority: kern.Daemon}, func() { b.restart(d) })
 }
 
+// OnRestart has functions called with a device when a restart of its driver begins, which may have attached only in part, and when it has ended: ok is false if
+// the driver is out of use. It is called before the first Scan.
+func (b *Bus) OnRestart(begins func(d *Device), ended func(d *Device, ok bool)) {
+	b.restarts, b.restarted = begins, ended
+}
+
 // HasFailed tells whether the function's driver has failed since it was attached: the handlers of its interrupts are not called any more.
 func (d *Device) HasFailed() bool { return d.failed.Load() }
 
@@ -42,9 +48,20 @@ func (b *Bus) restart(d *Device) {
 		return
 	}
 	b.k.Printf("%s: its driver has failed", u.name)
+	if b.restarts != nil {
+		b.restarts(d)
+	}
+	ok := b.again(u)
+	if b.restarted != nil && !(ok && d.HasFailed()) { // else it has failed once more, and there is another restart
+		b.restarted(d, ok)
+	}
+}
+
+// again detaches a driver and attaches it again. It returns false if it is out of use from now on.
+func (b *Bus) again(u *unit) bool {
 	if !b.letGo(u) {
 		b.k.Printf("%s: its driver does not let go of it: out of use", u.name)
-		return
+		return false
 	}
 	now := b.k.Now()
 	if r := &u.restarts; r.n == 0 || now-r.since > restartTime {
@@ -52,13 +69,14 @@ func (b *Bus) restart(d *Device) {
 	}
 	if u.restarts.n++; u.restarts.n > restartMost {
 		b.k.Printf("%s: its driver fails again and again: out of use", u.name)
-		return
+		return false
 	}
 	b.k.Printf("%s: its driver is restarted", u.name)
-	d.failed.Store(false)
+	u.dev.failed.Store(false)
 	e := b.k.NewEvent()
 	b.attach(u, e.Set)
 	e.Wait(-1)
+	return true
 }
 
 // letGo detaches a driver that has failed, which it may do in the midst of this, or wait for a lock that the thread that failed has. It returns false then.

@@ -1,6 +1,7 @@
 package pci
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,8 @@ func frailBus(t *testing.T, f *frail) (*Bus, func() string) {
 	conf.Put(8, 0x01080200)
 	none.Put(regID, 0xffffffff)
 	b := New(kern.New(h), f)
+	b.OnRestart(func(d *Device) { b.k.Printf("%v: restarts, attached %d times", d.Address, f.attaches.Load()) },
+		func(d *Device, ok bool) { b.k.Printf("%v: restarted, %v", d.Address, ok) })
 	b.AddConfig(func(a Address) kern.Registers {
 		if a == (Address{0, 3, 0}) {
 			return conf
@@ -116,6 +119,10 @@ func TestRestart(t *testing.T) {
 	}
 	f.fail()
 	await(t, log, "frail0: its driver fails again and again: out of use", 1)
+	await(t, log, "00:03.0: restarted, false", 1)
+	for n := 1; n <= restartMost+1; n++ {
+		await(t, log, fmt.Sprintf("00:03.0: restarts, attached %d times", n), 1) // each before the next attachment
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a, d := f.attaches.Load(), f.detaches.Load(); a != restartMost+1 || d != restartMost+1 {
@@ -139,6 +146,9 @@ func TestRestartAttach(t *testing.T) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if n := strings.Count(log(), "00:03.0: restarted, true"); n != 1 {
+		t.Errorf("the end of the restart is told %d times", n)
+	}
 	if b.found[Address{0, 3, 0}].attached == nil || f.detaches.Load() != 0 {
 		t.Errorf("it is not attached, or was detached %d times", f.detaches.Load())
 	}
@@ -150,6 +160,7 @@ func TestRestartStuck(t *testing.T) {
 	_, log := frailBus(t, f)
 	f.fail()
 	await(t, log, "frail0: its driver does not let go of it: out of use", 1)
+	await(t, log, "00:03.0: restarted, false", 1)
 	if f.attaches.Load() != 1 {
 		t.Error("it is attached again")
 	}

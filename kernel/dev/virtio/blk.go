@@ -167,7 +167,7 @@ func (b *block) start(unit int) error {
 	info := disk.Info{
 		Name: fmt.Sprintf("vbd%d", unit), Model: "VirtIO Block Device", Where: v.name,
 		SectorSize: 512, MaxTransfer: blkMaxTransfer, ReadOnly: v.features&blkReadOnly != 0,
-		Detail: fmt.Sprintf("%d queues of %d", n, b.queues[0].q.size),
+		Detail: fmt.Sprintf("%d queues of %d", n, b.queues[0].q.size), Owner: v.pci,
 	}
 	b.size = uint64(v.config.r32(blkCapacity)) | uint64(v.config.r32(blkCapacity+4))<<32
 	if v.features&blkSize != 0 {
@@ -485,10 +485,16 @@ func (b *block) revive(why string) {
 
 // Detach implements pci.Attached.
 func (b *block) Detach() {
+	failed := b.v.pci.HasFailed()
+	if failed {
+		b.layer.Suspend(b.disk) // before requests come back for which there is no device any more
+	}
 	b.restart.Lock()
 	b.gone.Store(true)
 	b.restart.Unlock()
-	b.layer.Destroy(b.disk)
+	if !failed {
+		b.layer.Destroy(b.disk)
+	}
 	b.signals.Raise(blkStop)
 	b.ended.Join()
 	if b.v.pci.Present() {

@@ -523,7 +523,11 @@ func (n *nic) Detach() {
 	n.lock()
 	n.gone.Store(true)
 	n.unlock()
-	n.i.Detach()
+	if n.v.pci.HasFailed() {
+		n.i.Suspend()
+	} else {
+		n.i.Detach()
+	}
 	n.signals.Raise(netStop)
 	if n.ctrl != nil {
 		n.ctrl.abort()

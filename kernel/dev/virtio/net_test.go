@@ -68,7 +68,7 @@ func newNIC(t testing.TB, features uint64, pairs, mtu int) *testNIC {
 
 func (n *testNIC) attach(t testing.TB, d *pci.Device, want error) {
 	t.Helper()
-	a, err := Net{Set: n.set, Timeout: 50 * time.Millisecond}.Attach(d, 0)
+	a, err := Net{Set: n.set, Timeout: 500 * time.Millisecond}.Attach(d, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

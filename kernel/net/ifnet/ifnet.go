@@ -72,6 +72,8 @@ type Interface struct {
 	driver Driver
 	up     atomic.Bool
 	gone   atomic.Bool
+
+	suspended atomic.Bool
 }
 
 // Event is something that happened to an interface.
@@ -144,6 +146,16 @@ func (i *Interface) Detach() {
 	s.mu.Unlock()
 	s.tell(i, Detached)
 }
+
+// Suspend is Detach because the interface's driver has failed and is about to be restarted: it will attach an interface of the same name and address, if all
+// goes well.
+func (i *Interface) Suspend() {
+	i.suspended.Store(true)
+	i.Detach()
+}
+
+// Suspended tells whether the interface went by Suspend.
+func (i *Interface) Suspended() bool { return i.suspended.Load() }
 
 // List returns the interfaces in the order they came in.
 func (s *Set) List() []*Interface {

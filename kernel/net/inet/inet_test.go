@@ -167,6 +167,48 @@ func TestNeighbors(t *testing.T) {
 	}
 }
 
+// TestSuspended restarts the driver of an interface, and takes one away: only the first has its address when it is back.
+func TestSuspended(t *testing.T) {
+	set := ifnet.New()
+	s := New(kern.New(&kern.Host{}), set)
+	mac := ifnet.MAC{2, 0, 0, 0, 0, 1}
+	attach := func(mac ifnet.MAC) *ifnet.Interface {
+		t.Helper()
+		i, err := set.Attach(ifnet.Info{Name: "test0", MAC: mac, MTU: 1500}, &cable{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	want := Config{Addr: netip.MustParsePrefix("10.0.0.1/24"), Gateway: netip.MustParseAddr("10.0.0.9")}
+	i := attach(mac)
+	if err := s.Configure(i, want); err != nil {
+		t.Fatal(err)
+	}
+	i.Suspend()
+	if _, ok := s.Config(i); ok {
+		t.Error("an interface that has gone has an address")
+	}
+	i = attach(mac)
+	if c, ok := s.Config(i); !ok || c != want {
+		t.Errorf("the address is %v, want %v", c, want)
+	}
+	i.Suspend()
+	i = attach(ifnet.MAC{2, 0, 0, 0, 0, 2})
+	if c, ok := s.Config(i); ok {
+		t.Errorf("another interface has the address %v", c)
+	}
+	i.Detach()
+	i = attach(mac)
+	if c, ok := s.Config(i); !ok || c != want {
+		t.Errorf("the address is %v, want %v", c, want)
+	}
+	i.Detach()
+	if c, ok := s.Config(attach(mac)); ok {
+		t.Errorf("an interface that was taken away has the address %v", c)
+	}
+}
+
 // TestConfigure refuses what is no address of a host.
 func TestConfigure(t *testing.T) {
 	a, _, ia, _, _ := pair(t)

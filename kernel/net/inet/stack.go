@@ -48,6 +48,12 @@ type key struct {
 	addr netip.Addr
 }
 
+// name is what an interface is known by when its driver has been restarted.
+type name struct {
+	name string
+	mac  ifnet.MAC
+}
+
 // Stack is the protocols on a set of interfaces. Its methods may be called from any thread.
 type Stack struct {
 	k   *kern.Kernel
@@ -55,6 +61,7 @@ type Stack struct {
 
 	mu        sync.Mutex
 	config    map[*ifnet.Interface]Config
+	kept      map[name]Config // of interfaces that are suspended
 	neighbors map[key]*neighbor
 	waiting   map[uint32]*echo // by identifier and sequence number
 	nextID    uint16
@@ -71,18 +78,29 @@ type Stats struct {
 
 // New puts the protocols on the interfaces of a set.
 func New(k *kern.Kernel, set *ifnet.Set) *Stack {
-	s := &Stack{k: k, set: set, config: map[*ifnet.Interface]Config{}, neighbors: map[key]*neighbor{}, waiting: map[uint32]*echo{}}
+	s := &Stack{k: k, set: set, config: map[*ifnet.Interface]Config{}, kept: map[name]Config{}, neighbors: map[key]*neighbor{}, waiting: map[uint32]*echo{}}
 	set.Notify(s.event)
 	set.Handle(s.input)
 	return s
 }
 
-// event forgets what is known by an interface that has gone, or whose cable was pulled.
+// event forgets what is known by an interface that has gone, or whose cable was pulled. An interface whose driver is restarted has its address again
+// as it comes back.
 func (s *Stack) event(i *ifnet.Interface, e ifnet.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch e {
+	case ifnet.Attached:
+		n := name{i.Name, i.MAC}
+		if c, ok := s.kept[n]; ok {
+			s.config[i] = c
+			delete(s.kept, n)
+		}
+		return
 	case ifnet.Detached:
+		if c, ok := s.config[i]; ok && i.Suspended() {
+			s.kept[name{i.Name, i.MAC}] = c
+		}
 		delete(s.config, i)
 	case ifnet.LinkDown:
 	default:

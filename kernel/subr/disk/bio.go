@@ -34,17 +34,18 @@ func (c Cmd) String() string {
 
 // Results of requests; the driver's errors wrap them.
 var (
-	ErrGone      = errors.New("the device is gone")           // ENXIO
-	ErrIO        = errors.New("input/output error")           // EIO
-	ErrTimeout   = errors.New("the device does not answer")   // ETIMEDOUT
-	ErrRange     = errors.New("outside the device")           // EINVAL
-	ErrAlign     = errors.New("not a multiple of sectors")    // EINVAL
-	ErrReadOnly  = errors.New("the device is read-only")      // EROFS
-	ErrSupported = errors.New("the device does not do this")  // EOPNOTSUPP
-	ErrMedium    = errors.New("medium error")                 // EIO
-	ErrNoMedium  = errors.New("there is no medium in it")     // ENXIO
-	ErrAborted   = errors.New("the request was aborted")      // EINTR
-	errSize      = errors.New("more than one request can do") // the layer splits them
+	ErrGone      = errors.New("the device is gone")            // ENXIO
+	ErrIO        = errors.New("input/output error")            // EIO
+	ErrRestart   = errors.New("its driver is being restarted") // EIO
+	ErrTimeout   = errors.New("the device does not answer")    // ETIMEDOUT
+	ErrRange     = errors.New("outside the device")            // EINVAL
+	ErrAlign     = errors.New("not a multiple of sectors")     // EINVAL
+	ErrReadOnly  = errors.New("the device is read-only")       // EROFS
+	ErrSupported = errors.New("the device does not do this")   // EOPNOTSUPP
+	ErrMedium    = errors.New("medium error")                  // EIO
+	ErrNoMedium  = errors.New("there is no medium in it")      // ENXIO
+	ErrAborted   = errors.New("the request was aborted")       // EINTR
+	errSize      = errors.New("more than one request can do")  // the layer splits them
 )
 
 // Bio is a request for blocks. Make it with NewBio; it can be used again when it has come back.
@@ -61,7 +62,10 @@ type Bio struct {
 	Driver any
 
 	offset int64 // as it was sent
+	node   *Node
 	disk   *Disk
+	drv    *Driver // that has it
+	again  bool    // it was under way when its driver was restarted
 }
 
 // NewBio returns a request whose completion is queued at reply; nil is for those sent by Do.
@@ -74,12 +78,21 @@ func NewBio(k *kern.Kernel, reply *msgport.Port) *Bio {
 // Done completes a request. The driver calls it once, and does not touch the request afterwards.
 func (b *Bio) Done(err error) {
 	d := b.disk
+	if errors.Is(err, ErrGone) && (d.state.Load() == suspended || d.drv.Load() != b.drv) { // only its driver is
+		if !b.again {
+			b.again = true
+			b.Offset, b.Driver, b.drv = b.offset, nil, nil
+			d.park(b)
+			return
+		}
+		err = ErrRestart // twice: it may be what the driver fails of
+	}
 	if err != nil {
 		err = &Error{Device: d.info.Name, Cmd: b.Cmd, Offset: b.Offset, Length: b.Length, Err: err}
 		d.stats.Errors.Add(1)
 		d.complain(err)
 	}
-	b.Offset, b.Driver = b.offset, nil
+	b.Offset, b.Driver, b.drv, b.again = b.offset, nil, nil, false
 	d.pending.Add(-1)
 	msgport.Reply(b.Msg, err)
 }

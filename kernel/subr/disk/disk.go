@@ -30,6 +30,8 @@ type Info struct {
 	CanDelete   bool
 	// Detail goes to the boot log: "SATA 3.0 Gb/s, NCQ 32".
 	Detail string
+	// Owner is what the driver is attached to, for Settle; it can be compared.
+	Owner any
 }
 
 // Driver does requests. Strategy takes one over and returns at once; Bio.Done may be called before that. The
@@ -47,9 +49,12 @@ type Stats struct {
 type Disk struct {
 	info    Info
 	layer   *Layer
-	drv     Driver
-	gone    atomic.Bool
+	drv     atomic.Pointer[Driver]
+	state   atomic.Int32
+	kind    string // with unit its name, if the layer has chosen it; else ""
+	unit    int
 	pending atomic.Int64
+	parked  []*Bio // wait until the driver has been restarted; under the layer's lock
 	stats   Stats
 	told    complaints
 
@@ -88,7 +93,7 @@ func (d *Disk) Info() Info { return d.info }
 func (d *Disk) Stats() *Stats { return &d.stats }
 
 // Gone tells whether the disk was removed.
-func (d *Disk) Gone() bool { return d.gone.Load() }
+func (d *Disk) Gone() bool { return d.state.Load() == gone }
 
 // Pending is how many requests the driver has.
 func (d *Disk) Pending() int { return int(d.pending.Load()) }
@@ -104,7 +109,7 @@ func (n *Node) Do(b *Bio) error { return n.disk.start(n, b, true) }
 
 // start sends a request to a node.
 func (d *Disk) start(n *Node, b *Bio, wait bool) error {
-	b.disk, b.offset = d, b.Offset
+	b.disk, b.node, b.offset, b.again = d, n, b.Offset, false
 	if wait {
 		return msgport.Do(n.port, b.Msg)
 	}
@@ -128,17 +133,27 @@ func (n *Node) put(b *Bio) error {
 	default:
 		d.stats.Others.Add(1)
 	}
-	b.Offset += n.Start
 	d.pending.Add(1)
-	d.drv.Strategy(b)
+	if d.state.Load() == suspended {
+		d.park(b)
+	} else {
+		d.pass(b)
+	}
 	return msgport.ErrAsync
+}
+
+// pass passes a request to the driver.
+func (d *Disk) pass(b *Bio) {
+	b.Offset += b.node.Start
+	b.drv = d.drv.Load()
+	(*b.drv).Strategy(b)
 }
 
 func (n *Node) check(b *Bio) error {
 	d := n.disk
 	sector := int64(d.info.SectorSize)
 	switch {
-	case d.gone.Load():
+	case d.Gone():
 		return ErrGone
 	case b.Cmd == Flush:
 		b.Offset, b.Length = 0, 0

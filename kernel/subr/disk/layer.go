@@ -28,6 +28,7 @@ type Layer struct {
 	pub     Publisher
 	disks   []*Disk
 	units   map[string][]bool
+	lost    []*Disk // those that are suspended
 	probing int
 	idle    []*kern.Event
 	events  []string
@@ -56,42 +57,22 @@ func New(k *kern.Kernel, pub Publisher) *Layer {
 // Port is where the layer's thread takes its messages from.
 func (l *Layer) Port() *msgport.Port { return l.port }
 
-// Unit returns the lowest free unit number of a kind of disk; FreeUnit gives it back.
-func (l *Layer) Unit(kind string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, used := range l.units[kind] {
-		if !used {
-			l.units[kind][i] = true
-			return i
-		}
-	}
-	l.units[kind] = append(l.units[kind], true)
-	return len(l.units[kind]) - 1
-}
+// Create announces a disk. It returns at once: the table is read later, see Sync. A disk that was suspended, and is just as this one, gets the driver.
+func (l *Layer) Create(i Info, drv Driver) (*Disk, error) { return l.create(i, drv, "", 0) }
 
-// FreeUnit gives a unit number back.
-func (l *Layer) FreeUnit(kind string, unit int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if unit >= 0 && unit < len(l.units[kind]) {
-		l.units[kind][unit] = false
-	}
-}
-
-// Create announces a disk. It returns at once: the table is read later, see Sync.
-func (l *Layer) Create(i Info, drv Driver) (*Disk, error) {
+func (l *Layer) create(i Info, drv Driver, kind string, unit int) (*Disk, error) {
 	if i.SectorSize < 512 || i.SectorSize > 4096 || i.SectorSize&(i.SectorSize-1) != 0 {
 		return nil, fmt.Errorf("%s: sectors of %d bytes are not supported", i.Name, i.SectorSize)
 	}
 	if i.Sectors == 0 || i.Sectors > 1<<63/uint64(i.SectorSize)-1 {
 		return nil, fmt.Errorf("%s: a disk of %d sectors is not supported", i.Name, i.Sectors)
 	}
-	if i.MaxTransfer == 0 {
-		i.MaxTransfer = 128 << 10
+	i = i.complete()
+	if d := l.revive(i, drv); d != nil {
+		return d, nil
 	}
-	i.MaxTransfer = max(i.MaxTransfer/i.SectorSize*i.SectorSize, i.SectorSize)
-	d := &Disk{info: i, layer: l, drv: drv}
+	d := &Disk{info: i, layer: l, kind: kind, unit: unit}
+	d.drv.Store(&drv)
 	l.mu.Lock()
 	l.probing++
 	l.mu.Unlock()
@@ -99,9 +80,41 @@ func (l *Layer) Create(i Info, drv Driver) (*Disk, error) {
 	return d, nil
 }
 
+// complete fills in what was left out, and makes text that a device has given fit for the console.
+func (i Info) complete() Info {
+	if i.MaxTransfer == 0 {
+		i.MaxTransfer = 128 << 10
+	}
+	i.MaxTransfer -= i.MaxTransfer % max(i.SectorSize, 1)
+	i.MaxTransfer = max(i.MaxTransfer, i.SectorSize)
+	i.Model, i.Firmware, i.Serial = printable(i.Model), printable(i.Firmware), printable(i.Serial)
+	return i
+}
+
+// printable replaces what is no printable ASCII character.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // Destroy takes a disk away: requests fail from now on, and its nodes vanish. The driver completes those it still has.
 func (l *Layer) Destroy(d *Disk) {
-	d.gone.Store(true)
+	if d.state.Swap(gone) == gone {
+		return
+	}
+	l.mu.Lock()
+	l.lost = slices.DeleteFunc(l.lost, func(o *Disk) bool { return o == d })
+	parked := d.parked
+	d.parked = nil
+	l.mu.Unlock()
+	d.send(parked)
+	if d.kind != "" {
+		l.freeUnit(d.kind, d.unit)
+	}
 	l.send(&request{what: "destroy", disk: d})
 }
 
@@ -141,7 +154,7 @@ func (l *Layer) handle(r *request) {
 	d := r.disk
 	switch r.what {
 	case "create":
-		if d.gone.Load() {
+		if d.Gone() {
 			l.probed()
 			return
 		}
@@ -194,7 +207,7 @@ func (l *Layer) probe(d *Disk) {
 
 func (l *Layer) table(r *request) {
 	d := r.disk
-	if d.gone.Load() {
+	if d.Gone() {
 		return
 	}
 	if r.err != nil {

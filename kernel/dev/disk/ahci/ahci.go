@@ -41,6 +41,7 @@ type controller struct {
 	ints    []*kern.Interrupt
 	present uint32
 	times   times
+	hide    func() // from the debugger; nil if it is not shown
 }
 
 // Attach implements pci.Driver.
@@ -66,7 +67,7 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 		return nil, err
 	}
 	if drv.Debug != nil {
-		drv.Debug.Add("ahci", c.show)
+		c.hide = drv.Debug.Add("ahci", c.show)
 	}
 	return c, nil
 }
@@ -181,6 +182,11 @@ func (c *controller) interrupt() {
 }
 
 func (c *controller) stop() {
+	if c.pci.HasFailed() { // before requests come back for which there is no device any more
+		for _, p := range c.ports {
+			p.suspend()
+		}
+	}
 	for _, p := range c.ports {
 		if p.thread != nil {
 			p.signals.Raise(sigStop)
@@ -200,7 +206,12 @@ func (c *controller) stop() {
 }
 
 // Detach implements pci.Attached.
-func (c *controller) Detach() { c.stop() }
+func (c *controller) Detach() {
+	if c.hide != nil {
+		c.hide()
+	}
+	c.stop()
+}
 
 // show prints the ports for the debugger.
 func (c *controller) show(d *ddb.Debugger) {

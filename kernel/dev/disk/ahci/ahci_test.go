@@ -227,6 +227,8 @@ func TestBadDrives(t *testing.T) {
 		{"no answer", "ahci0.0: identify: the device does not answer", func(p *fakePort) {
 			p.answer = func(byte, uint64) reply { return reply{silent: true} }
 		}},
+		{"port multiplier", "ahci0.0: a port multiplier: not supported", func(p *fakePort) { p.multiplier, p.a.cap = true, p.a.cap|capSPM }},
+		{"hidden port multiplier", "ahci0.0: soft reset: the device does not answer", func(p *fakePort) { p.multiplier = true }},
 		{"refusal", "ahci0.0: identify: the device reports an error", func(p *fakePort) {
 			p.answer = func(byte, uint64) reply { return reply{err: errAborted} }
 		}},

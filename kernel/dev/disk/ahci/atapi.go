@@ -90,7 +90,7 @@ func (p *port) pollMedium() {
 	p.write(portIS, intAll&^intChange)
 	p.mu.Lock()
 	p.recovering = false
-	d, unit := p.disk, p.unit
+	d := p.disk
 	changed := (d == nil) != (sectors == 0) || d != nil && sectors != p.id.sectors
 	if changed {
 		p.disk = nil
@@ -104,7 +104,6 @@ func (p *port) pollMedium() {
 	}
 	if d != nil {
 		p.c.layer.Destroy(d)
-		p.c.layer.FreeUnit("cd", unit)
 	}
 	if sectors == 0 {
 		p.c.k.Printf("%s: no medium", p.name)

@@ -16,6 +16,7 @@ type frame struct {
 	command, control, device byte
 	features, count          uint16
 	lba                      uint64
+	multiplier               byte // a port behind a port multiplier, its own one or, where there is none, 0
 }
 
 // command is a request that a slot holds.
@@ -134,9 +135,9 @@ func (p *port) slot() int {
 func (p *port) fill(slot int, f frame, cdb []byte, phys uint64, n int, write bool, flags uint32) {
 	t := p.mem.Bytes[offTables+slot*tableSize:][:tableSize]
 	clear(t)
-	t[0] = 0x27
+	t[0], t[1] = 0x27, f.multiplier
 	if f.control == 0 && f.command != 0 {
-		t[1] = 0x80
+		t[1] |= 0x80
 	}
 	t[2], t[3] = f.command, byte(f.features)
 	t[4], t[5], t[6] = byte(f.lba), byte(f.lba>>8), byte(f.lba>>16)
@@ -146,7 +147,7 @@ func (p *port) fill(slot int, f frame, cdb []byte, phys uint64, n int, write boo
 	t[12], t[13] = byte(f.count), byte(f.count>>8)
 	t[15] = f.control
 	copy(t[tableCDB:], cdb)
-	flags |= 5 // words of the FIS
+	flags |= 5 | uint32(f.multiplier)<<12 // words of the FIS
 	if len(cdb) > 0 {
 		flags |= 1 << 5
 	}

@@ -26,8 +26,9 @@ type commands struct{ count map[byte]int }
 
 // fakePort is a port with a drive.
 type fakePort struct {
-	a *hba
-	n int
+	multiplier bool // it is one, with nothing at its first port
+	a          *hba
+	n          int
 
 	clb                               uint64
 	is, ie, cmd, tfd, sig, ssts, sctl uint32
@@ -284,6 +285,14 @@ func (p *fakePort) execute(slot, era int) {
 	t := table[:64]
 	cmd, n := t[2], 0
 	if t[1]&0x80 == 0 { // control
+		switch pm := t[1] & 15; {
+		case uint16(pm)<<12 != binary.LittleEndian.Uint16(header)&0xf000:
+			panic("a command's header and its FIS are for different ports of a multiplier")
+		case p.multiplier && pm != ownPort:
+			return // there is nothing at its first port
+		case p.multiplier:
+			p.sig = sigMultiplier
+		}
 		p.ci &^= 1 << slot
 		return
 	}

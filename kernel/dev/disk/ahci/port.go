@@ -58,7 +58,6 @@ type port struct {
 	// Of the device, while the state is Good.
 	id   identity
 	disk *disk.Disk
-	unit int
 	mark byte // see identity.mark
 	dark bool // it was without power, which has not been told yet
 
@@ -338,6 +337,9 @@ func (p *port) softReset() error {
 	}
 	const clearBusy, reset = 1 << 10, 1 << 8
 	fis := frame{control: 4}
+	if p.c.cap&capSPM != 0 {
+		fis.multiplier = ownPort // it says that it is one, where a drive does not mind
+	}
 	if err := p.poll(fis, nil, 0, 0, reset|clearBusy); err != nil {
 		return fmt.Errorf("soft reset: %w", err)
 	}
@@ -398,6 +400,16 @@ func (p *port) close() {
 	p.mu.Unlock()
 }
 
+// suspend has the disk, if there is one, wait until the driver has been restarted.
+func (p *port) suspend() {
+	p.mu.Lock()
+	d := p.disk
+	p.mu.Unlock()
+	if d != nil {
+		p.c.layer.Suspend(d)
+	}
+}
+
 // vanish ends all requests and takes the disk away.
 func (p *port) vanish(why error) {
 	p.close()
@@ -411,12 +423,15 @@ func (p *port) vanish(why error) {
 	lost := p.take(allOnes)
 	lost = append(lost, p.waiting...)
 	p.waiting = nil
-	d, unit := p.disk, p.unit
+	d := p.disk
 	p.disk = nil
 	p.mu.Unlock()
-	if d != nil {
+	switch {
+	case d == nil:
+	case p.c.pci.HasFailed():
+		p.c.layer.Suspend(d)
+	default:
 		p.c.layer.Destroy(d)
-		p.c.layer.FreeUnit(p.id.kind(), unit)
 	}
 	for _, m := range lost {
 		m.finish(why)
@@ -449,20 +464,18 @@ func (p *port) announce() {
 	p.create(p.id.info())
 }
 
-// create announces a disk under the next unit.
+// create announces a disk under the next unit, or the one that it had.
 func (p *port) create(i disk.Info) {
-	unit := p.c.layer.Unit(p.id.kind())
-	i.Name = fmt.Sprintf("%s%d", p.id.kind(), unit)
-	i.Where = fmt.Sprintf("%s.port%d", p.c.name, p.n)
+	i.Where, i.Owner = fmt.Sprintf("%s.port%d", p.c.name, p.n), p.c.pci
 	p.open()
-	d, err := p.c.layer.Create(i, p)
+	d, revived, err := p.c.layer.CreateUnit(p.id.kind(), i, p)
 	if err != nil {
 		p.c.k.Printf("%s: %v", p.name, err)
-		p.c.layer.FreeUnit(p.id.kind(), unit)
 		return
 	}
 	p.mu.Lock()
-	p.disk, p.unit = d, unit
+	p.disk = d
+	p.unflushed = p.unflushed || revived // its cache may have what was written before
 	p.mu.Unlock()
 }
 

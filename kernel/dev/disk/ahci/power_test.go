@@ -61,7 +61,8 @@ func TestOutagePower(t *testing.T) {
 			if _, err := n.ReadAt(make([]byte, 512), 0); err != nil {
 				t.Errorf("reading: %v", err)
 			}
-			if s := b.H.Log(); c.says == "" && strings.Contains(s, "power") || !strings.Contains(s, c.says) {
+			b.H.Await(t, c.says) // which is said a little after the device is back
+			if s := b.H.Log(); c.says == "" && strings.Contains(s, "power") {
 				t.Errorf("want %q in:\n%s", c.says, s)
 			}
 			// The next time it is known again.

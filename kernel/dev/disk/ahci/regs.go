@@ -15,6 +15,7 @@ const (
 	portSize = 0x80
 
 	capSlots = 8 // shift of NCS
+	capSPM   = 1 << 17
 	capCLO   = 1 << 24
 	capSSS   = 1 << 27
 	capNCQ   = 1 << 30
@@ -108,6 +109,7 @@ const (
 	sigATA        = 0x00000101
 	sigATAPI      = 0xeb140101
 	sigMultiplier = 0x96690101
+	ownPort       = 15 // of a port multiplier
 )
 
 // The layout of a port's memory.

@@ -92,6 +92,7 @@ type controller struct {
 	thread   *kern.Thread
 	ready    *kern.Event
 	err      error
+	hide     func() // from the debugger; nil if it is not shown
 
 	model, serial, firmware string
 	maxLen                  int
@@ -141,7 +142,7 @@ func (drv Driver) Attach(d *pci.Device, unit int) (pci.Attached, error) {
 		return nil, c.err
 	}
 	if drv.Debug != nil {
-		drv.Debug.Add("nvme", c.show)
+		c.hide = drv.Debug.Add("nvme", c.show)
 	}
 	return c, nil
 }
@@ -538,10 +539,21 @@ func (c *controller) release() {
 
 // Detach implements pci.Attached.
 func (c *controller) Detach() {
+	if c.hide != nil {
+		c.hide()
+	}
+	if c.pci.HasFailed() {
+		c.suspend() // before requests come back for which there is no device any more
+	}
 	c.signals.Raise(sigStop)
 	c.thread.Join()
 	for _, s := range c.sqs {
 		s.hold()
+	}
+	if c.pci.HasFailed() {
+		for _, q := range append([]*cq{c.acq}, c.cqs...) {
+			q.stop() // handlers of other queues' interrupts may be at work
+		}
 	}
 	if !c.gone.Load() && c.regs.Read32(regCSTS) != allOnes {
 		if !c.pci.HasFailed() {
@@ -554,6 +566,19 @@ func (c *controller) Detach() {
 	c.pci.SetMaster(false)
 	c.fail()
 	c.release()
+}
+
+// suspend has the disks wait until the driver has been restarted.
+func (c *controller) suspend() {
+	c.mu.Lock()
+	var disks []*disk.Disk
+	for _, n := range c.spaces {
+		disks = append(disks, n.disk)
+	}
+	c.mu.Unlock()
+	for _, d := range disks {
+		c.layer.Suspend(d)
+	}
 }
 
 // deleteQueues deletes the queues for reads and writes.
@@ -601,7 +626,11 @@ func (c *controller) fail() {
 	c.retry = nil
 	c.mu.Unlock()
 	for _, d := range disks {
-		c.layer.Destroy(d)
+		if c.pci.HasFailed() {
+			c.layer.Suspend(d)
+		} else {
+			c.layer.Destroy(d)
+		}
 	}
 	if c.regs.Read32(regCSTS) != allOnes {
 		c.quiet(true)

@@ -35,8 +35,9 @@ type ctrl struct {
 
 // space is a namespace.
 type space struct {
-	identify []byte
-	data     []byte
+	identify    []byte
+	descriptors []byte
+	data        []byte
 }
 
 // reply is what becomes of a command.
@@ -68,7 +69,7 @@ func newCtrl(h *drivertest.Host) *ctrl {
 
 // space adds a namespace with n blocks of 2^shift bytes.
 func (c *ctrl) space(id uint32, n int, shift uint) *space {
-	s := &space{make([]byte, 4096), make([]byte, n<<shift)}
+	s := &space{identify: make([]byte, 4096), data: make([]byte, n<<shift)}
 	for _, at := range []int{0, 8, 16} {
 		binary.LittleEndian.PutUint64(s.identify[at:], uint64(n))
 	}
@@ -225,6 +226,10 @@ func (c *ctrl) execute(queue int, e []byte, era int) {
 					le.PutUint32(b[4*i:], n)
 					i++
 				}
+			}
+		case cnsDescriptor:
+			if s != nil {
+				copy(b, s.descriptors)
 			}
 		default:
 			if s != nil {

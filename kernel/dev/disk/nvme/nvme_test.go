@@ -231,6 +231,10 @@ func TestBadNamespaces(t *testing.T) {
 		{"blocks of 1 byte", "nvme0: namespace 1: blocks of 2^0 bytes", func(s *space) { clear(s.identify[128:192]) }},
 		{"blocks of 64 KiB", "nvme0: namespace 1: blocks of 2^16 bytes", func(s *space) { s.identify[130] = 16 }},
 		{"metadata", "nvme0: namespace 1: blocks with 8 bytes of metadata", func(s *space) { s.identify[128] = 8 }},
+		{"zoned", "nvme0: namespace 1: its command set, 2, is not supported", func(s *space) {
+			s.descriptors = append(append([]byte{1, 8, 0, 0}, make([]byte, 8)...), 4, 1, 0, 0, 2)
+		}},
+		{"descriptors without end", "nvme0ns1: 4KB", func(s *space) { s.descriptors = bytes.Repeat([]byte{1, 255}, 2048); s.identify[0] = 8 }},
 		{"2^64-1 blocks", "nvme0: namespace 1: nvme0ns1: a disk of 18446744073709551615 sectors", func(s *space) { le.PutUint64(s.identify, 1<<64-1) }},
 		{"2^48 blocks", "nvme0ns1: 137438953472MB", func(s *space) { le.PutUint64(s.identify, 1<<48) }},
 	} {

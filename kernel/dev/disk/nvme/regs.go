@@ -48,6 +48,7 @@ const (
 	cnsNamespace  = 0x00
 	cnsController = 0x01
 	cnsActive     = 0x02
+	cnsDescriptor = 0x03 // what identifies a namespace
 
 	queueContiguous = 1
 	queueInterrupt  = 2

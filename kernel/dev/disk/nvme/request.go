@@ -351,6 +351,27 @@ func (c *controller) active() ([]uint32, error) {
 	return out, nil
 }
 
+// commandSet tells which commands a namespace knows: 0 is those for blocks, which it does not need to say (NVMe base 2.0, figure 277).
+func (c *controller) commandSet(id uint32) (byte, error) {
+	const header, kindSet = 4, 4
+	if c.version < 0x10300 {
+		return 0, nil
+	}
+	b, err := c.page(command{op: admIdentify, nsid: id, dw10: [6]uint32{cnsDescriptor}})
+	if errors.As(err, new(refusal)) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	for len(b) > header && b[1] != 0 && int(b[1]) < len(b)-header {
+		if b[0] == kindSet {
+			return b[header], nil
+		}
+		b = b[header+int(b[1]):]
+	}
+	return 0, nil
+}
+
 // space makes a namespace a disk, if it is not one yet.
 func (c *controller) space(id uint32) error {
 	b, err := c.page(command{op: admIdentify, nsid: id, dw10: [6]uint32{cnsNamespace}})
@@ -380,12 +401,17 @@ func (c *controller) space(id uint32) error {
 	case format&0xffff != 0:
 		return fmt.Errorf("blocks with %d bytes of metadata are not supported", format&0xffff)
 	}
+	if set, err := c.commandSet(id); err != nil {
+		return err
+	} else if set != 0 {
+		return fmt.Errorf("its command set, %d, is not supported", set)
+	}
 	n := &namespace{c: c, id: id, shift: shift, size: size}
 	n.disk, err = c.layer.Create(disk.Info{
 		Name: fmt.Sprintf("%sns%d", c.name, id), Model: c.model, Firmware: c.firmware,
 		Serial: fmt.Sprintf("%s-%d", c.serial, id), Where: fmt.Sprintf("%s.ns%d", c.name, id),
 		SectorSize: 1 << shift, Sectors: size, MaxTransfer: c.maxLen, CanDelete: c.dsm,
-		Detail: fmt.Sprintf("%d queues", len(c.sqs)),
+		Detail: fmt.Sprintf("%d queues", len(c.sqs)), Owner: c.pci,
 	}, n)
 	if err != nil {
 		return err
