@@ -18,15 +18,15 @@ func (d *Debugger) command() (leave bool) {
 			d.Str("no thread was stopped that can be stepped\n")
 			return false
 		}
-		d.steps = 1
+		n := uint64(1)
 		if d.nwords > 1 {
-			n, ok := d.number(1)
-			if !ok || n == 0 || n > 1e6 {
-				d.Str("step how often?\n")
+			var ok bool
+			if n, ok = parse(d.word(1)); !ok || n == 0 || n > maxSteps {
+				d.Str("step how often? At most 1000000 times\n")
 				return false
 			}
-			d.steps = int(n)
 		}
+		d.steps = int(n)
 		return true
 	case d.is(0, "break", 1):
 		d.setBreak()
@@ -39,7 +39,9 @@ func (d *Debugger) command() (leave bool) {
 	case d.is(0, "x", 1), d.is(0, "examine", 1):
 		d.examine()
 	case d.is(0, "symbol", 2):
-		if a, ok := d.number(1); ok {
+		if d.nwords < 2 {
+			d.Str("which address?\n")
+		} else if a, ok := d.number(1); ok {
 			d.frame(a)
 		}
 	case d.is(0, "show", 2):
@@ -67,8 +69,8 @@ func (d *Debugger) help() {
 		"x ADDR|NAME [N]       examine N bytes of memory\n" +
 		"sym[bol] ADDR         what is there\n" +
 		"show registers [THREAD]\nshow cpus\nshow token\nshow ipiq\n")
-	for i := range d.nshows {
-		if i > 0 && d.shows[i].name == d.shows[i-1].name {
+	for i := range d.shows {
+		if d.shows[i].f == nil || d.shown(i) {
 			continue
 		}
 		d.Str("show ")
@@ -76,6 +78,16 @@ func (d *Debugger) help() {
 		d.Line()
 	}
 	d.Str("reset, poweroff\nan empty line does the last command again\n")
+}
+
+// shown tells whether one before the i-th has its name.
+func (d *Debugger) shown(i int) bool {
+	for j := range i {
+		if d.shows[j].f != nil && d.shows[j].name == d.shows[i].name {
+			return true
+		}
+	}
+	return false
 }
 
 // number reads a word: a number, in hexadecimal with 0x, or a name, of which the end is enough if
@@ -106,8 +118,12 @@ func parse(w []byte) (v uint64, ok bool) {
 	if hex {
 		w = w[2:]
 	}
-	if len(w) == 0 || len(w) > 20 {
+	if len(w) == 0 {
 		return 0, false
+	}
+	base := uint64(10)
+	if hex {
+		base = 16
 	}
 	for _, c := range w {
 		switch {
@@ -118,11 +134,11 @@ func parse(w []byte) (v uint64, ok bool) {
 		default:
 			return 0, false
 		}
-		if hex {
-			v = v<<4 | uint64(c)
-		} else {
-			v = v*10 + uint64(c)
+		next := v*base + uint64(c)
+		if v > ^uint64(0)/base || next < v*base {
+			return 0, false // more than 64 bits
 		}
+		v = next
 	}
 	return v, true
 }
@@ -163,8 +179,10 @@ func (d *Debugger) setBreak() {
 		return
 	}
 	a, ok := d.number(1)
-	from, to := d.m.Text()
-	if !ok || a < from || a >= to || !d.m.Mapped(a) {
+	if !ok {
+		return // which was said
+	}
+	if from, to := d.m.Text(); a < from || a >= to || !d.m.Mapped(a) {
 		d.Str("that is not in the kernel's text\n")
 		return
 	}
@@ -295,9 +313,12 @@ func (d *Debugger) pad(v uint64, n int) {
 }
 
 func (d *Debugger) examine() {
+	if d.nwords < 2 {
+		d.Str("examine what?\n")
+		return
+	}
 	a, ok := d.number(1)
 	if !ok {
-		d.Str("examine what?\n")
 		return
 	}
 	n := uint64(64)
@@ -342,7 +363,10 @@ func (d *Debugger) show() {
 		return
 	}
 	found := false
-	for i := range d.nshows {
+	for i := range d.shows {
+		if d.shows[i].f == nil {
+			continue
+		}
 		w := d.word(1)
 		name := d.shows[i].name
 		if len(w) == len(name)+1 && w[len(name)] == 's' { // several

@@ -1,6 +1,10 @@
 package ddb
 
-import "dfemu/kernel/subr/digits"
+import (
+	"sync"
+
+	"dfemu/kernel/subr/digits"
+)
 
 // Machine is what the debugger runs on. Its methods do not allocate.
 type Machine interface {
@@ -77,6 +81,7 @@ const (
 	maxBreaks  = 16
 	maxLine    = 128
 	maxShows   = 64
+	maxSteps   = 1_000_000
 	breakInstr = 0xcc
 )
 
@@ -86,6 +91,7 @@ type brk struct {
 	set  bool // it is in memory
 }
 
+// show is something that the debugger shows, if f is not nil.
 type show struct {
 	name string
 	f    func(d *Debugger)
@@ -95,8 +101,8 @@ type show struct {
 type Debugger struct {
 	m      Machine
 	breaks [maxBreaks]brk
+	mu     sync.Mutex // for those who change shows: all stand still while they are read
 	shows  [maxShows]show
-	nshows int
 
 	line    [maxLine]byte
 	last    [maxLine]byte
@@ -112,13 +118,24 @@ type Debugger struct {
 // New returns a debugger.
 func New(m Machine) *Debugger { return &Debugger{m: m} }
 
-// Add makes "show name" call f, which must not allocate, lock or block. It is called before the debugger can
-// be entered, or with Remove by one thread at a time.
-func (d *Debugger) Add(name string, f func(d *Debugger)) {
-	if d.nshows < maxShows {
-		d.shows[d.nshows] = show{name, f}
-		d.nshows++
+// Add makes "show name" call f, which must not allocate, lock or block, until remove is called. It is for what runs above the debugger: drivers
+// and the kernel, at any time. Several may have the same name; all are called. There is room for maxShows at a time; others are not shown.
+func (d *Debugger) Add(name string, f func(d *Debugger)) (remove func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.shows {
+		if s := &d.shows[i]; s.f == nil {
+			// The debugger may be entered at any point: f, which is written in one piece, makes it a whole.
+			s.name = name
+			s.f = f
+			return sync.OnceFunc(func() {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				s.f = nil
+			})
+		}
 	}
+	return func() {}
 }
 
 // Str, Dec, Num, Hex and Line print.
@@ -205,6 +222,19 @@ func (d *Debugger) Trap(thread int, breakpoint bool, pc uint64) bool {
 	return true
 }
 
+// Discard takes a breakpoint away, for good, as what has run into it cannot be stopped. It returns false if there is none.
+func (d *Debugger) Discard(addr uint64) bool {
+	b := d.at(addr)
+	if b == nil {
+		return d.m.Mapped(addr) && d.m.Load(addr) != breakInstr // another CPU was faster
+	}
+	if b.set {
+		d.m.Patch(b.addr, b.old)
+	}
+	*b = brk{}
+	return true
+}
+
 // Enter is called when the debugger is asked for, or the system panics.
 func (d *Debugger) Enter(thread int, why Why) {
 	d.current = thread
@@ -224,6 +254,9 @@ func (d *Debugger) at(addr uint64) *brk {
 func (d *Debugger) loop(why Why) {
 	d.why = why
 	d.steps = 0
+	if why != Stepped {
+		d.nlast = 0 // what was done at another stop is not what an empty line means here
+	}
 	for i := range d.breaks {
 		if b := &d.breaks[i]; b.set {
 			d.m.Patch(b.addr, b.old)

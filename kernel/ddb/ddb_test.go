@@ -90,6 +90,90 @@ func TestBreakpoint(t *testing.T) {
 	}
 }
 
+// TestBadStep asks for steps that cannot be: the thread then goes on without one.
+func TestBadStep(t *testing.T) {
+	for _, line := range []string{"s 0", "s x", "s 1000001", "step 99999999999999999999999", "s 0x10000000000000001", "s -1"} {
+		f := &fake{pc: 0x1000}
+		d := New(f)
+		if s := session(d, f, line+"\rc\r"); !strings.Contains(s, "step how often?") || f.step || d.Active() {
+			t.Errorf("%s: it steps: %v, %v:\n%s", line, f.step, d.Active(), s)
+		}
+	}
+}
+
+// TestEmptyLine repeats the last command of this stop, not of one before: that may have been to go on.
+func TestEmptyLine(t *testing.T) {
+	f := &fake{pc: 0x1000}
+	d := New(f)
+	session(d, f, "show cpus\rc\r")
+	if s := session(d, f, "\r\rsym one\r\rc\r"); strings.Count(s, "a/b.one+0x0") != 2 || strings.Contains(s, "switches") {
+		t.Errorf("at another stop an empty line does something:\n%s", s)
+	}
+	session(d, f, "s\r")
+	f.in.WriteString("\r")
+	if !d.Trap(1, false, f.pc) || !f.step {
+		t.Error("an empty line after a step does not step again")
+	}
+}
+
+// TestDiscard runs into a breakpoint where that cannot be stopped.
+func TestDiscard(t *testing.T) {
+	f := &fake{pc: 0x1000}
+	d := New(f)
+	f.text[0x40] = 0x90
+	session(d, f, "b one\rc\r")
+	if !d.Discard(0x1040) || f.text[0x40] != 0x90 || d.Active() {
+		t.Errorf("the text is %#x, breakpoints left: %v", f.text[0x40], d.Active())
+	}
+	if !d.Discard(0x1040) {
+		t.Error("another CPU that was in it is lost")
+	}
+	f.text[0x80] = breakInstr
+	if d.Discard(0x1080) || d.Discard(0x9000) {
+		t.Error("a breakpoint that is none of the debugger's is taken away")
+	}
+}
+
+// TestShows adds and removes what is shown, as drivers do that come and go.
+func TestShows(t *testing.T) {
+	f := &fake{pc: 0x1000}
+	d := New(f)
+	add := func(name string) func() { return d.Add(name, func(d *Debugger) { d.Str("this is " + name + "\n") }) }
+	a, b := add("disk"), add("disk")
+	other := add("net")
+	if s := session(d, f, "show disk\rhelp\rc\r"); strings.Count(s, "this is disk\n") != 2 || strings.Count(s, "\nshow disk\n") != 1 {
+		t.Errorf("two disks:\n%s", s)
+	}
+	a()
+	third := add("third")
+	a() // does nothing any more
+	if s := session(d, f, "show third\rc\r"); !strings.Contains(s, "this is third\n") {
+		t.Errorf("who was added since has gone:\n%s", s)
+	}
+	third()
+	if s := session(d, f, "show disk\rshow net\rhelp\rc\r"); strings.Count(s, "this is disk\n") != 1 || !strings.Contains(s, "this is net\n") || strings.Count(s, "\nshow disk\n") != 1 {
+		t.Errorf("a disk has gone:\n%s", s)
+	}
+	b()
+	if s := session(d, f, "show disk\rhelp\rc\r"); !strings.Contains(s, "there is none") || strings.Contains(s, "\nshow disk\n") {
+		t.Errorf("all disks have gone:\n%s", s)
+	}
+	for range 10 * maxShows {
+		add("disk")()
+	}
+	add("disk")
+	if s := session(d, f, "show disk\rc\r"); strings.Count(s, "this is disk\n") != 1 {
+		t.Errorf("after many came and went:\n%s", s)
+	}
+	for range maxShows {
+		defer add("more")()
+	}
+	if s := session(d, f, "show more\rc\r"); strings.Count(s, "this is more\n") != maxShows-2 {
+		t.Errorf("too many are shown, or too few:\n%s", s)
+	}
+	other()
+}
+
 func TestStep(t *testing.T) {
 	f := &fake{pc: 0x1000}
 	d := New(f)

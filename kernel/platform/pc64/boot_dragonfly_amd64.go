@@ -225,6 +225,7 @@ func initThreads() {
 	for i := range m.Heaps {
 		m.Heaps[i] = earlySlice[lwkt.CalloutID](callouts)
 	}
+	deviceVectors = earlySlice[vector](ncpu * nVectors)
 	system.Init(hardware{}, m)
 	system.RegisterIPI(ipiSignal, signalIPI)
 	system.RegisterIPI(ipiTest, testIPI)

@@ -34,19 +34,22 @@ func Debug() { kcall(kernelDebug, 0, 0, 0) }
 // debug stops the other CPUs and calls f.
 func debug(c *lwkt.CPU, f func(id int)) {
 	held := stepHeld
+	id := 0
+	switch {
+	case held:
+		id = int(stepThread)
+	case !c.IsIdle():
+		id = int(c.Current())
+	}
 	if !held {
+		// Messages that come meanwhile may have an interrupt thread preempt the one that is meant, which is still to be the one that is seen and changed.
 		c.Quiesce(othersUp)
 	}
 	noWatches()
 	stepHeld, stepWanted = false, 0
-	id := 0
 	debugStop = 0
-	if held {
-		id = int(stepThread)
-		debugStop = addressOf(contextOf(stepThread))
-	} else if !c.IsIdle() {
-		id = int(c.Current())
-		debugStop = addressOf(contextOf(c.Current()))
+	if id != 0 {
+		debugStop = addressOf(contextOf(lwkt.ThreadID(id)))
 	}
 	f(id)
 	if debugStop != 0 {
@@ -80,7 +83,50 @@ func debugTrap(c *lwkt.CPU, x *context) bool {
 	if debugKnown.Load() != 0 && debugger.Active() {
 		debug(c, func(id int) { taken = debugger.Trap(id, x.vec == 3, x.rip) })
 	}
-	return taken || gdbStray(x)
+	return taken || stray(x)
+}
+
+// stray tells whether a trap is one that a debugger has given up while it was on its way, as another thread stopped and breakpoints were taken away or steps
+// ended. The thread goes on.
+func stray(x *context) bool {
+	switch {
+	case debugKnown.Load() == 0 && gdbKnown.Load() == 0:
+	case x.vec == 1:
+		x.flags &^= trapFlag
+		return true
+	case x.vec == 3 && mapped(x.rip-1) && load8(x.rip-1) != breakByte:
+		x.rip--
+		return true
+	}
+	return false
+}
+
+const breakByte = 0xcc // INT3
+
+var discarding atomic.Uint32 // the lock of discardBreak
+
+// discardBreak takes a breakpoint away into which the bottom layer has run. That cannot be stopped: it may hold what the other CPUs and the
+// debugger need. It returns false if there is none.
+func discardBreak(addr uint64) bool {
+	for !discarding.CompareAndSwap(0, 1) {
+		flushIfAsked()
+		pause()
+	}
+	defer discarding.Store(0)
+	if load8(addr) != breakByte {
+		return true // another CPU was faster
+	}
+	who := "gdb"
+	if gdbKnown.Load() == 0 || !gdbServer.Discard(addr) {
+		if who = "ddb"; debugKnown.Load() == 0 || !debugger.Discard(addr) {
+			return false
+		}
+	}
+	print(who)
+	print(": the breakpoint at ")
+	printHex(addr)
+	print(" is where the kernel cannot be stopped: it is taken away\n")
+	return true
 }
 
 // DebugMachine is the machine as the debugger sees it.

@@ -130,27 +130,6 @@ func gdbTrap(c *lwkt.CPU, x *context) bool {
 	return taken
 }
 
-// gdbStray ends the single step of a thread that gdb has given up as another thread stopped, while the trap was on its way.
-func gdbStray(x *context) bool {
-	if x.vec != 1 || gdbKnown.Load() == 0 || !gdbServer.Active() {
-		return false
-	}
-	x.flags &^= trapFlag
-	return true
-}
-
-// discardBreak takes a breakpoint away into which the bottom layer has run. That cannot be stopped: it may hold what the other CPUs and the
-// debugger need. It returns false if there is none.
-func discardBreak(addr uint64) bool {
-	if gdbKnown.Load() == 0 || !gdbServer.Discard(addr) {
-		return false
-	}
-	print("gdb: the breakpoint at ")
-	printHex(addr)
-	print(" is where the kernel cannot be stopped: it is taken away\n")
-	return true
-}
-
 // GDBMachine is the machine as gdb's server sees it.
 type GDBMachine struct{ DebugMachine }
 

@@ -42,11 +42,20 @@ const (
 	vecFree       = vecDevice + 2 // the first for devices
 )
 
-// vectorPending and vectorCount are addresses of what a device's interrupt changes.
-var vectorPending, vectorCount [256]uint64
+// vector is what an interrupt of a device is on one CPU.
+type vector struct {
+	// pending and count are the addresses of what it changes.
+	pending, count uint64
+	// gsi is the global system interrupt plus one, of a pin's.
+	gsi uint32
+}
 
-// vectorGSI is the global system interrupt plus one of the vectors that pins have.
-var vectorGSI [256]uint32
+// deviceVectors are those of all CPUs, nVectors of each.
+var deviceVectors []vector
+
+const nVectors = 256
+
+func vectorOf(cpu, vec int) *vector { return &deviceVectors[cpu*nVectors+vec&(nVectors-1)] }
 
 func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 	id := c.Current()
@@ -105,14 +114,19 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 			fail(x, eNOMEM)
 		}
 	case kernelSetVector:
-		v := x.di & 255
-		if g := vectorGSI[v]; g != 0 && x.si == 0 {
-			maskGSI(g-1, true)
-			vectorGSI[v] = 0
-		}
-		atomic.StoreUint64(&vectorCount[v], x.dx)
-		atomic.StoreUint64(&vectorPending[v], x.si)
 		x.ax = 0
+		cpu := int(x.di >> 8)
+		if cpu >= ncpu {
+			fail(x, eINVAL)
+			return
+		}
+		v := vectorOf(cpu, int(x.di&255))
+		if v.gsi != 0 && x.si == 0 {
+			maskGSI(v.gsi-1, true)
+			v.gsi = 0
+		}
+		atomic.StoreUint64(&v.count, x.dx)
+		atomic.StoreUint64(&v.pending, x.si)
 	case kernelSetPin:
 		x.ax = 0
 		gsi := uint32(x.si)
@@ -120,7 +134,7 @@ func kernelCall(p *percpu, c *lwkt.CPU, x *context, nr uint64) {
 			fail(x, eINVAL)
 			return
 		}
-		vectorGSI[x.di] = gsi + 1
+		vectorOf(int(x.dx), int(x.di)).gsi = gsi + 1
 	case kernelUnmask:
 		x.ax = 0
 		maskGSI(uint32(x.di), false)
@@ -205,7 +219,8 @@ func deviceInterrupt(c *lwkt.CPU, vec int) {
 		debugInterrupt(c)
 		return
 	}
-	pending, count := atomic.LoadUint64(&vectorPending[vec]), atomic.LoadUint64(&vectorCount[vec])
+	v := vectorOf(c.ID(), vec)
+	pending, count := atomic.LoadUint64(&v.pending), atomic.LoadUint64(&v.count)
 	if pending == 0 {
 		return
 	}

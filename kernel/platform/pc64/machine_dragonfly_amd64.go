@@ -30,6 +30,15 @@ func (hardware) Pause(int) {
 	pause()
 }
 
+// Slow implements lwkt.Platform.
+func (hardware) Slow(cpu int) {
+	print("cpu")
+	printDec(this().index)
+	print(": cpu")
+	printDec(uint64(cpu))
+	print(" does not answer messages\n")
+}
+
 // Panic implements lwkt.Platform.
 func (hardware) Panic(msg string) { die(msg) }
 
@@ -125,7 +134,7 @@ func interrupt(p *percpu, c *lwkt.CPU, vec uint64) {
 	case vecFlush:
 		flushIfAsked()
 	default:
-		if g := vectorGSI[vec&255]; g != 0 {
+		if g := vectorOf(int(p.index), int(vec)).gsi; g != 0 {
 			maskGSI(g-1, true) // or it comes again at once; who handles it unmasks it
 		}
 		p.pending[vec/64] |= 1 << (vec % 64)

@@ -105,8 +105,19 @@ func outOfMemory(va uint64) {
 	printDec(uint64(dmaPages))
 	print("; the Go runtime needs the page at ")
 	printHex(va)
-	print("\n")
-	report("out of memory", 0, 0, framePointer())
+	p := this()
+	if p.ctx == 0 {
+		print("\n")
+		report("out of memory", 0, 0, framePointer())
+		return
+	}
+	x := (*context)(pointer(p.ctx))
+	print(" for thread ")
+	printDec(uint64(x.tid))
+	print(" (")
+	printName(system.Thread(lwkt.ThreadID(x.tid)))
+	print(")\n")
+	report("out of memory", 0, x.rip, x.bp)
 }
 
 // Available implements kern.Platform.

@@ -128,8 +128,30 @@ func report(why string, n, pc, bp uint64) {
 	for spin := 0; spin < 1<<20; spin++ {
 		pause()
 	}
+	switch panicEnd {
+	case PanicOff:
+		powerOff()
+	case PanicHalt:
+		print("the system has halted\n")
+		halted()
+	}
 	Reset()
 }
+
+// PanicEnd is what the machine does after a panic has been reported.
+type PanicEnd uint8
+
+// What it does.
+const (
+	PanicReset PanicEnd = iota
+	PanicOff
+	PanicHalt
+)
+
+var panicEnd PanicEnd
+
+// SetPanicEnd says what the machine does after a panic, once the debuggers that are to be entered have been left.
+func SetPanicEnd(e PanicEnd) { panicEnd = e }
 
 // panicHook is called when a panic has been reported, in the bottom layer, all other CPUs
 // stopped: a debugger's place.

@@ -17,15 +17,25 @@ import (
 // Platform is the bare machine as the kernel sees it. There is one.
 type Platform struct {
 	mu         sync.Mutex
-	interrupts [256]*kern.Interrupt // keeps them from the collector: the bottom layer has their addresses
-	slots      chan struct{}        // taken by the kernel's threads but those of interrupts
-	full       atomic.Bool          // somebody has been told to wait for one
+	interrupts []interrupts  // of each CPU
+	nInts      int           // of all CPUs
+	slots      chan struct{} // taken by the kernel's threads but those of interrupts
+	full       atomic.Bool   // somebody has been told to wait for one
 }
+
+// interrupts are those of a CPU, by vector.
+type interrupts struct {
+	list [nVectors]*kern.Interrupt // keeps them from the collector: the bottom layer has their addresses
+	n    int
+}
+
+// maxInterrupts is how many interrupts there may be: each takes a thread.
+func maxInterrupts() int { return system.Threads() / 4 }
 
 // New returns the machine the kernel runs on.
 func New() *Platform {
 	// What is left is for the threads of interrupts, and for the Go runtime, which ends the system when it gets none.
-	return &Platform{slots: make(chan struct{}, max(32, system.Threads()-4*ncpu-64))}
+	return &Platform{slots: make(chan struct{}, max(32, system.Threads()-maxInterrupts()-4*ncpu-32)), interrupts: make([]interrupts, ncpu)}
 }
 
 //go:linkname entersyscallblock runtime.entersyscallblock
@@ -181,37 +191,57 @@ func (*Platform) MapRegisters(phys, size uint64) (kern.Registers, error) {
 func (p *Platform) NewInterrupt(cpu int) (*kern.Interrupt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.nInts >= maxInterrupts() {
+		return nil, fmt.Errorf("allocate an interrupt: there are %d, and no threads for more", p.nInts)
+	}
+	if cpu < 0 || cpu >= ncpu {
+		cpu = p.leastInterrupts()
+	}
+	mine := &p.interrupts[cpu]
 	for v := vecFree; v < vecTimer; v++ {
-		if p.interrupts[v] != nil {
+		if mine.list[v] != nil {
 			continue
 		}
-		if cpu < 0 || cpu >= ncpu {
-			cpu = v % ncpu
-		}
+		at := uint64(v | cpu<<8)
 		i := &kern.Interrupt{
 			Addr: 0xfee00000 | uint64(percpuOf(cpu).apicID)<<12, Data: uint32(v), CPU: cpu,
 			Release: func() {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				kcall(kernelSetVector, uint64(v), 0, 0)
-				p.interrupts[v] = nil
+				kcall(kernelSetVector, at, 0, 0)
+				mine.list[v] = nil
+				mine.n--
+				p.nInts--
 			},
 		}
-		p.interrupts[v] = i
-		kcall(kernelSetVector, uint64(v), uint64(uintptr(unsafe.Pointer(&i.Pending))), uint64(uintptr(unsafe.Pointer(&i.Count))))
+		mine.list[v] = i
+		mine.n++
+		p.nInts++
+		kcall(kernelSetVector, at, uint64(uintptr(unsafe.Pointer(&i.Pending))), uint64(uintptr(unsafe.Pointer(&i.Count))))
 		return i, nil
 	}
-	return nil, errors.New("allocate an interrupt: all vectors are in use")
+	return nil, fmt.Errorf("allocate an interrupt: all vectors of cpu%d are in use", cpu)
+}
+
+// leastInterrupts is the CPU with the fewest interrupts.
+func (p *Platform) leastInterrupts() int {
+	best := 0
+	for i := range ncpu {
+		if p.interrupts[i].n < p.interrupts[best].n {
+			best = i
+		}
+	}
+	return best
 }
 
 // NewPin implements kern.Platform.
 func (p *Platform) NewPin(gsi uint32, cpu int) (*kern.Interrupt, error) {
+	if cpu < 0 || cpu >= ncpu || percpuOf(cpu).apicID > 254 {
+		cpu = 0 // an I/O APIC names only so many
+	}
 	i, err := p.NewInterrupt(cpu)
 	if err != nil {
 		return nil, err
-	}
-	if percpuOf(i.CPU).apicID > 254 {
-		i.CPU = 0 // an I/O APIC names only so many
 	}
 	vec := i.Data
 	if _, failed := kcall(kernelSetPin, uint64(vec), uint64(gsi), uint64(i.CPU)); failed {
