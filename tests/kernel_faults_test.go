@@ -330,7 +330,8 @@ func TestKernelDriverPanic(t *testing.T) {
 				good := g.sum(u.disk)
 				g.expect("hold h "+u.alias, "!:")
 				g.expect("diskload start other "+other+" 2 64", "!:")
-				g.expect("diskload start same "+u.alias+" 2 64", "!:")
+				g.expect("diskload start same "+u.alias+" 4 64", "!:")
+				g.settle(100 * time.Millisecond)
 				at := g.mark()
 				g.expect("nil "+u.unit, "!no such")
 				g.await(at, u.unit+": its driver is restarted")
@@ -341,9 +342,9 @@ func TestKernelDriverPanic(t *testing.T) {
 					}
 				}
 				g.expect("ls serno", u.alias+" -> "+u.disk+"\n")
-				g.expect("hold h", "held h, "+u.disk+": read: <nil>, write: <nil>, flush: <nil>")
-				g.expect("diskload stop same", "load same: [1-9].* 0 errors, 0 blocks wrong", "!gone")
+				g.expect("diskload stop same", "load same: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong", "!gone")
 				g.expect("diskload stop other", "load other: .* [1-9][0-9]* writes.* 0 errors, 0 blocks wrong")
+				g.expect("hold h", "held h, "+u.disk+": read: <nil>, write: <nil>, flush: <nil>")
 				if s := g.since(at); strings.Contains(s, "removed") || strings.Contains(s, "already") {
 					t.Errorf("%s was said to have gone:\n%s", u.disk, s)
 				}

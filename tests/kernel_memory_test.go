@@ -69,7 +69,11 @@ func TestKernelOutOfMemory(t *testing.T) {
 	if o.Cause != machine.Panicked {
 		t.Errorf("ended with %v %s, want a guest's panic", o.Cause, o.Detail)
 	}
-	out.expect(t, "memory is low: ", "the Go runtime needs the page at", "panic: out of memory", "cpu0", "cpu1")
+	out.expect(t, "memory is low: ", "the Go runtime needs the page at", " for thread ", "panic: out of memory", "cpu0", "cpu1")
+	// The trace is that of the thread, not of the fault's handling.
+	if s := out.String(); strings.Contains(s, "pc64.vectored ") || !strings.Contains(s, " runtime.") {
+		t.Errorf("the trace does not show what the thread did:\n%s", s)
+	}
 }
 
 // TestKernelThreads starts threads without end: who wants one more waits, the drivers' interrupts included among those that do not, and all goes on once some have ended.

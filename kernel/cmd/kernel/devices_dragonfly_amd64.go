@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
+	"strconv"
 	"strings"
 
 	"dfemu/kernel/kern"
@@ -134,8 +136,8 @@ func mount(w io.Writer, c *devfs.Core, args []string) error {
 		}
 		return nil
 	}
-	if !strings.HasPrefix(args[0], "/") || len(args) > 1 && args[1] != "jail" {
-		return errors.New("a path from / on, and perhaps jail")
+	if !strings.HasPrefix(args[0], "/") || path.Clean(args[0]) != args[0] || args[0] == "/" || len(args) > 2 || len(args) > 1 && args[1] != "jail" {
+		return errors.New("a path from / on, without . and .., and perhaps jail")
 	}
 	for _, m := range c.Mounts() {
 		if m.Path == args[0] {
@@ -175,9 +177,9 @@ func addRule(c *devfs.Core, args []string) error {
 		}
 		r.Link = args[2]
 	default:
-		var mode uint32
-		if _, err := fmt.Sscanf(args[0], "%o", &mode); err != nil || mode > 0o777 {
-			return fmt.Errorf("%s: no mode", args[0])
+		mode, err := strconv.ParseUint(args[0], 8, 32)
+		if err != nil || mode > 0o777 {
+			return fmt.Errorf("%s: neither hide, show, link nor clear, nor a mode from 000 to 777", args[0])
 		}
 		p := fs.FileMode(mode)
 		r.Mode = &p

@@ -39,14 +39,20 @@ func diskCommands(k *kern.Kernel, l *disk.Layer) []shell.Command {
 			}
 			return nil
 		}},
-		{Name: "rescan-disk", Args: "[DEV]", Help: "read partition tables again", Run: func(w io.Writer, args []string) error {
+		{Name: "rescan-disk", Args: "[DEV…]", Help: "read partition tables again", Run: func(w io.Writer, args []string) error {
+			var unknown error
+			for _, name := range args {
+				if !slices.ContainsFunc(l.Disks(), func(d *disk.Disk) bool { return d.Info().Name == name }) {
+					unknown = errors.Join(unknown, fmt.Errorf("%s: no such disk", name))
+				}
+			}
 			for _, d := range l.Disks() {
 				if len(args) == 0 || slices.Contains(args, d.Info().Name) {
 					l.Rescan(d)
 				}
 			}
 			l.Sync()
-			return nil
+			return unknown
 		}},
 	}
 }

@@ -161,6 +161,9 @@ func (l *loads) hold(w io.Writer, args []string) error {
 	if h := l.held[name]; h != nil {
 		delete(l.held, name)
 		b := make([]byte, 512)
+		if n, ok := h.Dev().Arg.(*disk.Node); ok {
+			b = make([]byte, n.Disk().Info().SectorSize)
+		}
 		_, r := h.ReadAt(b, 0)
 		_, s := h.WriteAt(b, 0)
 		fmt.Fprintf(w, "held %s, %s: read: %v, write: %v, flush: %v\n", name, h.Dev().Name, r, s, h.Sync())

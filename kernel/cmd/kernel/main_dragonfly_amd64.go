@@ -7,6 +7,7 @@ import (
 
 	"dfemu/kernel/bus/pci"
 	"dfemu/kernel/kern"
+	"dfemu/kernel/kern/options"
 	"dfemu/kernel/net/ifnet"
 	"dfemu/kernel/net/inet"
 	"dfemu/kernel/platform/pc64"
@@ -14,6 +15,14 @@ import (
 	"dfemu/kernel/subr/disk"
 	"dfemu/kernel/vfs/devfs"
 )
+
+// known are the options of the command line.
+var known = []options.Option{
+	{Name: "dfly.selftest", Bare: true}, {Name: "dfly.run"}, {Name: "dfly.disktimeout"}, {Name: "dfly.poweroff", Values: []string{"0", "1"}, Bare: true},
+	{Name: "dfly.panic", Values: []string{"reset", "poweroff", "halt"}},
+	{Name: "dfly.ddb", Values: []string{"panic"}}, {Name: "dfly.gdb", Values: []string{"wait", "panic"}, Many: true, Bare: true},
+	{Name: "hw.pci.msi.enable", Values: []string{"0", "1"}}, {Name: "hw.pci.msix.enable", Values: []string{"0", "1"}},
+}
 
 // toolchain is set by the image builder.
 var toolchain = "unknown"
@@ -30,8 +39,12 @@ func (c console) Write(b []byte) (int, error) {
 func main() {
 	p := pc64.New()
 	k := kern.New(p)
-	o := options(os.Args[1:])
+	o, problems := options.Parse(os.Args[1:], known)
 	banner(k, p)
+	for _, text := range problems {
+		k.Printf("%s", text)
+	}
+	pc64.SetPanicEnd(map[string]pc64.PanicEnd{"poweroff": pc64.PanicOff, "halt": pc64.PanicHalt}[o["dfly.panic"]])
 	k.WatchMemory()
 	debug := debugger(o)
 	startGDB(k, o)
@@ -45,6 +58,7 @@ func main() {
 	slots := &pci.Slots{}
 	all := append(drivers(k, disks, debug, o), netDrivers(nets)...)
 	bus := pci.New(k, append(all, slots)...)
+	bus.OnRestart(func(d *pci.Device) { disks.SuspendAll(d) }, func(d *pci.Device, ok bool) { disks.Settle(d, !ok) })
 	busChanged := showBus(debug, bus)
 	slots.Bus, slots.Changed = bus, busChanged
 	for _, e := range p.ECAMs() {
@@ -79,18 +93,8 @@ func main() {
 	if line, ok := o["dfly.run"]; ok {
 		sh.Exec(strings.ReplaceAll(line, "+", " "))
 	}
-	if _, ok := o["dfly.poweroff"]; ok {
+	if v, ok := o["dfly.poweroff"]; ok && v != "0" {
 		pc64.PowerOff()
 	}
 	sh.Run()
-}
-
-// options are the words name or name=value of the command line.
-func options(words []string) map[string]string {
-	o := map[string]string{}
-	for _, w := range words {
-		name, value, _ := strings.Cut(w, "=")
-		o[name] = value
-	}
-	return o
 }

@@ -3,6 +3,8 @@ package part
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"strings"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -92,7 +94,7 @@ func (r *reader) gptAt(lba uint64, which string) (ok, found bool) {
 		r.problem("the entries of the %s GPT have a wrong checksum", which)
 		return false, true
 	}
-	firstOK, lastOK := le.Uint64(h[gptFirstUsable:]), min(le.Uint64(h[gptLastUsable:]), r.sectors-1)
+	firstOK, lastOK := max(le.Uint64(h[gptFirstUsable:]), 2), min(le.Uint64(h[gptLastUsable:]), r.sectors-1)
 	if n > maxEntries {
 		r.problem("only the first %d of %d GPT entries are used", maxEntries, n)
 	}
@@ -120,10 +122,20 @@ func (r *reader) gptAt(lba uint64, which string) (ok, found bool) {
 		}
 		r.t.Slices = append(r.t.Slices, Slice{
 			Number: int(i), Start: start, Count: last - start + 1,
-			Type: uuid(e), UUID: uuid(e[16:]), Label: string(utf16.Decode(name)),
+			Type: uuid(e), UUID: uuid(e[16:]), Label: label(name),
 		})
 	}
 	return true, true
+}
+
+// label is a slice's name, fit for a console.
+func label(name []uint16) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, string(utf16.Decode(name)))
 }
 
 // overlaps tells whether a range shares sectors with a slice there is.

@@ -18,7 +18,10 @@ type entry struct {
 
 func (e entry) extended() bool { return e.typ == 0x05 || e.typ == 0x0f || e.typ == 0x85 }
 
-// record reads a boot record; ok is false if it is none.
+// sound tells whether the entry's first byte is one that a table has.
+func (e entry) sound() bool { return e.status&0x7f == 0 }
+
+// record reads a boot record; ok is false if it is none. An entry that is not sound may be code, if others are not either.
 func record(b []byte) (es [4]entry, ok bool) {
 	if b[510] != 0x55 || b[511] != 0xaa {
 		return es, false
@@ -26,13 +29,12 @@ func record(b []byte) (es [4]entry, ok bool) {
 	for i := range es {
 		e := b[mbrTable+mbrEntry*i:]
 		es[i] = entry{e[0], e[4], uint64(binary.LittleEndian.Uint32(e[8:])), uint64(binary.LittleEndian.Uint32(e[12:]))}
-		// A file system's boot sector has code there.
-		if e[0]&0x7f != 0 {
-			return es, false
-		}
 	}
 	return es, true
 }
+
+// boots tells whether a sector begins with a jump, as file systems' boot sectors do, which have code in the place of a table.
+func boots(b []byte) bool { return b[0] == 0xeb && b[2] == 0x90 || b[0] == 0xe9 }
 
 // mbr reads an MBR and the logical slices of its extended ones.
 func (r *reader) mbr(first []byte) bool {
@@ -40,8 +42,20 @@ func (r *reader) mbr(first []byte) bool {
 	if !ok {
 		return false
 	}
+	sound, damaged := false, false
+	for _, e := range es {
+		sound = sound || e.sound() && e.typ != 0 && e.start != 0 && e.start < r.sectors && e.count != 0 && e.count <= r.sectors-e.start
+		damaged = damaged || !e.sound()
+	}
+	if damaged && (!sound || boots(first)) {
+		return false
+	}
 	used := 0
 	for i, e := range es {
+		if !e.sound() {
+			r.problem("slice %d: its entry is damaged, it begins with %#02x", i+1, e.status)
+			continue
+		}
 		if e.typ == 0 || e.typ == mbrProtective {
 			continue
 		}
@@ -114,6 +128,9 @@ func (r *reader) logical(ext entry) {
 		next := uint64(0)
 		for _, e := range es[:2] {
 			switch {
+			case !e.sound():
+				r.problem("logical slice %d: its entry is damaged, it begins with %#02x", number, e.status)
+				number++
 			case e.typ == 0:
 			case e.extended():
 				next = e.start

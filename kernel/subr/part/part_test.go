@@ -126,6 +126,28 @@ func TestProbe(t *testing.T) {
 			m.record(100, [3]uint32{0x83, 1, 20}, [3]uint32{5, 100, 100})
 		}},
 		{"file system", "", "", func(m image) { m.record(0, [3]uint32{0x83, 1, 1}); m[mbrTable] = 0x33 }},
+		{"damaged entry", "MBR s1:100+200 s3:400+100", "slice 2: its entry is damaged, it begins with 0x33", func(m image) {
+			m.record(0, [3]uint32{0x6c, 100, 200}, [3]uint32{0x83, 350, 20}, [3]uint32{0x83, 400, 100})
+			m[mbrTable+16] = 0x33
+		}},
+		{"damaged logical entry", "MBR s6:201+20", "logical slice 5: its entry is damaged", func(m image) {
+			m.record(0, [3]uint32{5, 100, 500})
+			m.record(100, [3]uint32{0x83, 1, 20}, [3]uint32{5, 100, 100})
+			m.record(200, [3]uint32{0x83, 1, 20})
+			m[100*512+mbrTable] = 0x7f
+		}},
+		{"file system's boot sector", "", "", func(m image) {
+			m.record(0, [3]uint32{0x6c, 100, 200}, [3]uint32{0x83, 1, 1})
+			m[mbrTable+16], m[0], m[2] = 0x33, 0xeb, 0x90
+		}},
+		{"GPT name", "GPT s0:40+61(a?[2Jb?)", "", func(m image) { m.gpt(gptEntry{40, 100, "a\x1b[2Jb\u202e"}) }},
+		{"GPT in the table's place", "GPT s1:200+101", "GPT entry 0, sectors 1 to 100, is outside the usable 2 to 990", func(m image) {
+			m.gpt(gptEntry{1, 100, ""}, gptEntry{200, 300, ""})
+			h := m[512:1024]
+			binary.LittleEndian.PutUint64(h[gptFirstUsable:], 0)
+			binary.LittleEndian.PutUint32(h[gptHeaderCRC:], 0)
+			binary.LittleEndian.PutUint32(h[gptHeaderCRC:], crc32.ChecksumIEEE(h[:92]))
+		}},
 		{"GPT", "GPT s0:40+61(boot) s1:200+101(ü)", "", func(m image) { m.gpt(gptEntry{40, 100, "boot"}, gptEntry{200, 300, "ü"}) }},
 		{"GPT backup", "GPT s0:40+61", "the first GPT header has a wrong checksum", func(m image) { m.gpt(gptEntry{40, 100, ""}); m[512+30]++ }},
 		{"GPT entries", "GPT s0:40+61", "the entries of the first GPT have a wrong checksum", func(m image) { m.gpt(gptEntry{40, 100, ""}); m[1024+100]++ }},

@@ -158,12 +158,13 @@ func (c *Core) DestroyBy(ops Ops) {
 	})
 }
 
-// DestroyRelated takes a device away and those whose names continue its name: da0 takes da0s1 and da0s1a along.
+// DestroyRelated takes a device away and those whose names continue its name by a slice, a partition or both: da0 takes da0s1, da0a and da0s1a along, not
+// da01.
 func (c *Core) DestroyRelated(d *Dev) {
 	_ = c.do(func() error {
 		for _, o := range slices.Clone(c.devs) {
 			rest, ok := strings.CutPrefix(o.Name, d.Name)
-			if o == d || ok && o.Type == d.Type && rest[0] == 's' {
+			if o == d || ok && o.Type == d.Type && rest[0] >= 'a' && rest[0] <= 's' {
 				o.destroyed.Store(true)
 				c.destroy(o)
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"dfemu/kernel/kern"
@@ -92,6 +93,70 @@ func TestAliases(t *testing.T) {
 	}
 	c.Destroy(two)
 	c.Config()
+	if got := list(t, m, ""); got != "" {
+		t.Errorf("%s is left", got)
+	}
+}
+
+// TestListWhileChanging lists, looks up and opens devices while they come and go: each answer is one that was true at some time.
+func TestListWhileChanging(t *testing.T) {
+	c, m := newCore(t)
+	jail := c.Mount("/jail/dev", true)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for w := range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			name := fmt.Sprintf("da%d", w)
+			for range 100 {
+				d := &Dev{Name: name, Type: "disk", Ops: &ops{}}
+				if err := c.Create(d); err != nil {
+					t.Error(err)
+					return
+				}
+				c.Alias(d, "serno/X") // of both: the older is seen
+				c.Alias(d, "path/"+name)
+				c.DestroyWait(d)
+			}
+			stop.Store(true)
+		}()
+	}
+	for _, m := range []*Mount{m, jail} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for !stop.Load() {
+				es, err := m.ReadDir("", 0)
+				if err != nil || len(es) < 2 || len(es) > 6 {
+					t.Errorf("%d entries: %v", len(es), err)
+				}
+				es, err = m.ReadDir("path", 2)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Error(err)
+				}
+				for _, e := range es {
+					if e.Kind != Link || e.Target != e.Name || e.Dev.Name != e.Name {
+						t.Errorf("path/%s leads to %s", e.Name, e.Target)
+					}
+				}
+				h, err := m.Open("serno/X")
+				if err != nil {
+					if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrGone) {
+						t.Error(err)
+					}
+					continue
+				}
+				if _, err := h.WriteAt([]byte{1}, 0); err != nil && !errors.Is(err, ErrGone) {
+					t.Error(err)
+				}
+				if err := h.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
 	if got := list(t, m, ""); got != "" {
 		t.Errorf("%s is left", got)
 	}
@@ -194,13 +259,13 @@ func TestRules(t *testing.T) {
 		}
 	}
 	dev(t, c, "da1", "disk") // rules hold for what comes later
-	if got := list(t, jail, ""); got != "null serno/[] nothing->/dev/null" {
+	if got := list(t, jail, ""); got != "null serno/[] nothing->null" {
 		t.Errorf("the jail shows %s", got)
 	}
 	if _, err := jail.Open("serno/X"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an alias of a hidden device: %v", err)
 	}
-	if got := list(t, m, ""); got != "null da0 serno/[X->da0] nothing->/dev/null da1" {
+	if got := list(t, m, ""); got != "null da0 serno/[X->da0] nothing->null da1" {
 		t.Errorf("the mount shows %s", got)
 	}
 	if e, err := m.Lookup("nothing"); err != nil || e.Mode != mode || e.Name != "null" {
@@ -212,6 +277,81 @@ func TestRules(t *testing.T) {
 	}
 	if err := c.AddRule(Rule{Pattern: "["}); err == nil {
 		t.Error("a bad pattern is accepted")
+	}
+}
+
+// TestRuleLinks makes links by rules: they go and come with their devices, and are not seen where these are hidden.
+func TestRuleLinks(t *testing.T) {
+	c, m := newCore(t)
+	jail := c.Mount("/jail/dev", true)
+	hide, mode := true, fs.FileMode(0o400)
+	for _, r := range []Rule{{Pattern: "da*", Link: "disk/first"}, {Jail: true, Type: "disk", Hide: &hide}, {Pattern: "serno/*", Mode: &mode}} {
+		if err := c.AddRule(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := dev(t, c, "da0", "disk", "serno/X")
+	if got := list(t, m, ""); got != "da0 disk/[first->da0] serno/[X->da0]" {
+		t.Errorf("the mount shows %s", got)
+	}
+	if got := list(t, jail, "disk"); got != "" {
+		t.Errorf("the jail shows %s", got)
+	}
+	if _, err := jail.Open("disk/first"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a rule's link to a hidden device: %v", err)
+	}
+	h, err := m.Open("disk/first")
+	if err != nil || h.Dev() != d {
+		t.Fatal(err)
+	}
+	c.DestroyWait(d)
+	if got := list(t, m, ""); got != "" {
+		t.Errorf("%s is left", got)
+	}
+	if _, err := h.WriteAt(make([]byte, 1), 0); !errors.Is(err, ErrGone) {
+		t.Error(err)
+	}
+	dev(t, c, "da1", "disk", "serno/X")
+	if got := list(t, m, "disk"); got != "first->da1" {
+		t.Errorf("the link is %s", got)
+	}
+	link := func() fs.FileMode {
+		es, err := m.ReadDir("serno", 2)
+		if err != nil || len(es) != 1 {
+			t.Fatal(es, err)
+		}
+		return es[0].Mode
+	}
+	if link() != mode {
+		t.Errorf("the alias has mode %v", link())
+	}
+	if c.ClearRules(); link() != 0o777 || list(t, m, "") != "da1 serno/[X->da1]" {
+		t.Errorf("without rules: %s, the alias has mode %v", list(t, m, ""), link())
+	}
+}
+
+// TestCloneDestroyed destroys a clone before it is opened: its unit comes back.
+func TestCloneDestroyed(t *testing.T) {
+	c, m := newCore(t)
+	var units Bitmap
+	err := c.Clone("tap", func() (*Dev, error) {
+		n, err := units.Get()
+		return &Dev{Name: fmt.Sprintf("tap%d", n), Arg: n}, err // which cannot be opened
+	}, func(d *Dev) { units.Put(d.Arg.(int)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := m.Open("tap"); !errors.Is(err, ErrGone) {
+			t.Error(err)
+		}
+		if n, _ := units.Get(); n != 0 {
+			t.Fatalf("the next unit is %d", n)
+		}
+		units.Put(0)
+		if got := list(t, m, ""); got != "tap" {
+			t.Errorf("%s is left", got)
+		}
 	}
 }
 
@@ -251,10 +391,19 @@ func TestNames(t *testing.T) {
 	if err := c.Create(&Dev{Name: "x"}); err == nil {
 		t.Error("a name is given twice")
 	}
-	dev(t, c, "xs1", "mem")
+	for _, name := range []string{"xs1", "xs1a", "xa", "x1", "xy"} {
+		dev(t, c, name, "mem")
+	}
 	c.DestroyRelated(d)
-	if c.Find("x") != nil || c.Find("xs1") != nil {
+	if c.Find("x") != nil || c.Find("xs1") != nil || c.Find("xs1a") != nil || c.Find("xa") != nil {
 		t.Error("related devices are left")
+	}
+	for _, name := range []string{"x1", "xy"} {
+		if d := c.Find(name); d == nil {
+			t.Errorf("%s has gone", name)
+		} else {
+			c.DestroyWait(d)
+		}
 	}
 	o := &ops{}
 	for i := range 3 {

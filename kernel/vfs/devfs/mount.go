@@ -190,7 +190,7 @@ func (m *Mount) link(name string, d *Dev) {
 }
 
 func (m *Mount) removeLink(name string, d *Dev) {
-	if n := m.find(name); n != nil && n.kind == Link && n.dev == d {
+	if n := m.find(name); n != nil && n.kind == Link && n.dev == d && !n.rule {
 		m.unlink(n)
 	}
 }
@@ -338,11 +338,10 @@ func (m *Mount) Open(name string) (*Handle, error) {
 			return nil, fmt.Errorf("devfs: %s: %w", name, err)
 		}
 	}
-	if d.destroyed.Load() || d.Ops == nil {
-		d.opens.Add(-1)
-		return nil, fmt.Errorf("devfs: %s: %w", name, ErrGone)
+	f, err := File(nil), ErrGone
+	if !d.destroyed.Load() && d.Ops != nil {
+		f, err = d.Ops.Open(d)
 	}
-	f, err := d.Ops.Open(d)
 	if err != nil {
 		if d.opens.Add(-1) == 0 && d.onLast != nil {
 			d.onLast()

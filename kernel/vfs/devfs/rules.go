@@ -20,7 +20,7 @@ type Rule struct {
 	Mode *fs.FileMode
 	UID  *int
 	GID  *int
-	Link string // make a symbolic link of this name
+	Link string // make a link of this name, which is there and is seen as long as the device is
 }
 
 // match tells whether the rule is for a node.
@@ -56,7 +56,7 @@ func (r *Rule) apply(m *Mount, n *node) {
 		n.gid = *r.GID
 	}
 	if r.Link != "" && n.kind == Device {
-		m.insert(r.Link, &node{kind: Symlink, text: "/dev/" + n.path(), mode: 0o777, rule: true})
+		m.insert(r.Link, &node{kind: Link, dev: n.dev, target: n, mode: 0o777, rule: true})
 	}
 }
 
@@ -112,8 +112,11 @@ func (m *Mount) reset() {
 			return
 		}
 		n.hidden = false
-		if n.kind == Device {
+		switch n.kind {
+		case Device:
 			n.mode, n.uid, n.gid = n.dev.Mode, n.dev.UID, n.dev.GID
+		case Link:
+			n.mode, n.uid, n.gid = 0o777, 0, 0
 		}
 	})
 }
