@@ -51,6 +51,7 @@ check no-hangs fails has "Hardware Unit Hang|transmit queue.*timed out" dmesg
 
 // TestDevicesNet has Linux use both models of network devices on user networks.
 func TestDevicesNet(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := guest{
 		script:   netScript,
 		programs: []string{"ip", "ethtool"},

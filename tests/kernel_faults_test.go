@@ -95,6 +95,7 @@ var virtioFaults = []kernelFault{
 // right error in the log, and the devices, which are strict, find nothing that the drivers do against
 // the specifications.
 func TestKernelFaults(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, kind := range []struct {
 		name, slot, ctl, unit, disk, read, write string
 		more                                     []kernelFault

@@ -104,7 +104,7 @@ func gateBoot(t *testing.T, kernel, accel string, cpus int) bool {
 	var out output
 	o := boot(t, machine.Config{
 		Accel: accel, CPUs: cpus, Memory: 256 << 20, Kernel: kernel,
-		Cmdline: "dfly.selftest=all dfly.run=stress+1;cpus dfly.poweroff",
+		Cmdline: "dfly.selftest=all,-pids dfly.run=stress+1;cpus dfly.poweroff",
 		Serial:  [4]machine.Serial{{Out: &out}},
 	})
 	text := out.Bytes()

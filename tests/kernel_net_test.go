@@ -155,6 +155,7 @@ func joinHub(t *testing.T, hubs *network.Hubs) *station {
 // TestKernelNet has the kernel use virtio NICs on a user network and a hub, in both directions, with cables pulled, faults, NICs that come
 // and go, and strict devices. Interrupts are messages, then pins.
 func TestKernelNet(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for name, cmdline := range interrupts {
 		t.Run(name, func(t *testing.T) {
 			hubs := new(network.Hubs)

@@ -78,7 +78,7 @@ type Test struct {
 }
 
 // Run runs tests by name and prints a line for each. Without names, or for "all", it runs
-// all, then those of other parts.
+// all, then those of other parts. A name with a hyphen before it is left out.
 func Run(w io.Writer, k *kern.Kernel, p *pc64.Platform, names []string, more ...Test) error {
 	e := env{k, p}
 	failed, ran := 0, 0
@@ -87,14 +87,15 @@ func Run(w io.Writer, k *kern.Kernel, p *pc64.Platform, names []string, more ...
 		tests = append(tests, test{t.Name, func(env) error { return t.Run() }})
 	}
 	for _, n := range names {
-		if n != "all" && !slices.ContainsFunc(tests, func(t test) bool { return t.name == n }) {
+		if n != "all" && !slices.ContainsFunc(tests, func(t test) bool { return t.name == strings.TrimPrefix(n, "-") }) {
 			fmt.Fprintf(w, "FAIL %s: no such test\n", n)
 			failed++
 			ran++
 		}
 	}
 	for _, t := range tests {
-		if len(names) > 0 && !slices.Contains(names, "all") && !slices.Contains(names, t.name) {
+		wanted := len(names) == 0 || slices.Contains(names, "all") || slices.Contains(names, t.name)
+		if !wanted || slices.Contains(names, "-"+t.name) {
 			continue
 		}
 		ran++
