@@ -100,7 +100,7 @@ func (c *Control) PlugDisk(d Disk) (string, error) {
 		if err != nil {
 			return "", errors.Join(err, store.Close())
 		}
-		dev, err := n.make(p, true)
+		dev, err := n.make(p)
 		if err != nil {
 			return "", err
 		}
@@ -125,6 +125,7 @@ func newHotNVMe(d *Disk, store devices.Block) (*nvmeDrive, error) {
 	}
 	n := &nvmeDrive{}
 	n.take(&s, d)
+	n.o.InSlot = true
 	return n, n.attach(&s, d, store)
 }
 
@@ -132,7 +133,8 @@ func newHotNVMe(d *Disk, store devices.Block) (*nvmeDrive, error) {
 func (c *Control) PlugNIC(o network.Options) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	dev, err := c.m.pc.openNIC(o, true)
+	o.Slot = true
+	dev, err := c.m.pc.openNIC(o)
 	if err != nil {
 		return "", err
 	}

@@ -230,7 +230,6 @@ type nvmeDrive struct {
 	disks    []Disk // of the namespaces, in their order, then that of the pool
 	stores   []devices.Block
 	made     bool // the stores are the controller's, or closed
-	slot     bool // it is in one, from which it can be taken
 }
 
 // close closes the stores.
@@ -243,7 +242,7 @@ func (n *nvmeDrive) close() (err error) {
 
 // take takes the settings of a controller.
 func (n *nvmeDrive) take(s *settings, d *Disk) {
-	n.id, n.slot = s.text("id"), s.flag("slot")
+	n.id, n.o.InSlot = s.text("id"), s.flag("slot")
 	n.o.Sub.Serial, n.o.Sub.Model, n.o.Sub.Firmware, n.o.Sub.NQN = d.Serial, s.text("model"), s.text("firmware"), s.text("nqn")
 	n.o.MaxTransfer = int(min(s.size("mdts"), 1<<31))
 	n.o.Queues, n.o.QueueEntries = s.number("queues", 1, 128), s.number("queue-size", 2, 1<<16)
@@ -290,7 +289,7 @@ func (n *nvmeDrive) attach(s *settings, d *Disk, store devices.Block) error {
 }
 
 // make makes the controller, which owns the stores then; they are closed if there is an error.
-func (n *nvmeDrive) make(p *pc, slot bool) (*nvme.Device, error) {
+func (n *nvmeDrive) make(p *pc) (*nvme.Device, error) {
 	n.made = true
 	var err error
 	if n.o.Name, err = p.unit("nvme", n.id); err != nil {
@@ -299,7 +298,7 @@ func (n *nvmeDrive) make(p *pc, slot bool) (*nvme.Device, error) {
 	if n.o.Sub.Serial == "" {
 		n.o.Sub.Serial = defaultSerial(n.o.Name)
 	}
-	n.o.Clock, n.o.InSlot = p.m.clock, slot
+	n.o.Clock = p.m.clock
 	dev, err := nvme.New(n.o) // it takes the stores over, also when it fails
 	if err != nil {
 		p.removeUnit(n.o.Name)
@@ -318,11 +317,12 @@ func (n *nvmeDrive) make(p *pc, slot bool) (*nvme.Device, error) {
 // controllers makes the NVMe controllers once all their namespaces are known.
 func (p *pc) controllers() error {
 	for i := range p.nvmes {
-		dev, err := p.nvmes[i].make(p, p.nvmes[i].slot)
+		n := &p.nvmes[i]
+		dev, err := n.make(p)
 		if err != nil {
 			return err
 		}
-		if err := p.place(dev, p.nvmes[i].slot); err != nil {
+		if err := p.place(dev, n.o.InSlot); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ type function interface {
 // nics makes the network devices.
 func (p *pc) nics() error {
 	for _, o := range p.m.cfg.NICs {
-		dev, err := p.openNIC(o, o.Slot)
+		dev, err := p.openNIC(o)
 		if err != nil {
 			return fmt.Errorf("--nic %s: %w", o.Kind, err)
 		}
@@ -35,7 +35,7 @@ func (p *pc) nics() error {
 }
 
 // openNIC opens a back end and makes the device in front of it, which owns it then.
-func (p *pc) openNIC(o network.Options, slot bool) (function, error) {
+func (p *pc) openNIC(o network.Options) (function, error) {
 	kind := map[string]string{"": "virtio-net", "virtio": "virtio-net", "e1000e": "e1000e"}[o.Model]
 	if kind == "" {
 		return nil, fmt.Errorf("model=%s: must be virtio or e1000e", o.Model)
@@ -58,7 +58,7 @@ func (p *pc) openNIC(o network.Options, slot bool) (function, error) {
 		p.removeUnit(name)
 		return nil, err
 	}
-	dev, err := p.nic(kind, name, &o, back, slot)
+	dev, err := p.nic(kind, name, &o, back)
 	if err != nil {
 		p.removeUnit(name)
 		return nil, errors.Join(err, back.Close())
@@ -81,13 +81,13 @@ func (p *pc) nextNIC() int {
 }
 
 // nic makes a device on a back end, which is the device's if there is no error.
-func (p *pc) nic(kind, name string, o *network.Options, back devices.Network, slot bool) (function, error) {
+func (p *pc) nic(kind, name string, o *network.Options, back devices.Network) (function, error) {
 	if kind == "e1000e" {
-		return e1000e.New(e1000e.Options{Name: name, MAC: o.MAC, Clock: p.m.clock, InSlot: slot}, back)
+		return e1000e.New(e1000e.Options{Name: name, MAC: o.MAC, Clock: p.m.clock, InSlot: o.Slot}, back)
 	}
 	pairs := o.Queues
 	if pairs == 0 {
 		pairs = min(p.m.cfg.CPUs, 8)
 	}
-	return net.New(net.Options{Name: name, MAC: o.MAC, Pairs: pairs, MTU: o.MTU, Clock: p.m.clock, InSlot: slot, Broken: p.broken}, back)
+	return net.New(net.Options{Name: name, MAC: o.MAC, Pairs: pairs, MTU: o.MTU, Clock: p.m.clock, InSlot: o.Slot, Broken: p.broken}, back)
 }

@@ -142,21 +142,33 @@ const (
 	queueIEN = 1 << 1
 )
 
-// checkCQ tells whether a completion queue can be created as a command says. The caller holds mu.
-func (d *Device) checkCQ(e *entry) status {
-	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
+// checkRing tells whether a queue can have the entries, and the place in memory, that the command which creates it says.
+func (d *Device) checkRing(e *entry, clause, name string) status {
+	size := e.dw[10]>>16 + 1
 	switch {
-	case id == 0 || id > uint32(d.o.Queues) || d.cqs[id].Load() != nil:
-		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: identifier %d is not possible, or in use", id)
-		return queueIDInvalid
 	case size < 2 || size > uint32(d.o.QueueEntries):
 		return queueSizeInvalid
 	case e.dw[11]&queuePC == 0:
-		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: PC is 0, but CAP.CQR is 1")
+		d.strictf(admin, clause, "%s: PC is 0, but CAP.CQR is 1", name)
 		return invalidField
 	case e.prp1&(d.pageSize-1) != 0:
-		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: PRP entry 1 is %#x, not at a page", e.prp1)
+		d.strictf(admin, clause, "%s: PRP entry 1 is %#x, not at a page", name, e.prp1)
 		return prpOffsetInvalid
+	}
+	return success
+}
+
+// checkCQ tells whether a completion queue can be created as a command says. The caller holds mu.
+func (d *Device) checkCQ(e *entry) status {
+	id := e.dw[10] & 0xffff
+	if id == 0 || id > uint32(d.o.Queues) || d.cqs[id].Load() != nil {
+		d.strictf(admin, "NVMe base 2.0, 5.4", "Create I/O Completion Queue: identifier %d is not possible, or in use", id)
+		return queueIDInvalid
+	}
+	if st := d.checkRing(e, "NVMe base 2.0, 5.4", "Create I/O Completion Queue"); st != success {
+		return st
+	}
+	switch {
 	case e.dw[11]>>16 >= uint32(d.vectors):
 		return vectorInvalid
 	case d.cc.Load()>>20&0xf != 4:
@@ -182,7 +194,7 @@ func (d *Device) createCQ(e *entry) status {
 
 // checkSQ is checkCQ for a submission queue.
 func (d *Device) checkSQ(e *entry) status {
-	id, size := e.dw[10]&0xffff, e.dw[10]>>16+1
+	id := e.dw[10] & 0xffff
 	cqid := e.dw[11] >> 16
 	switch {
 	case id == 0 || id > uint32(d.o.Queues) || d.sqs[id].Load() != nil:
@@ -194,14 +206,11 @@ func (d *Device) checkSQ(e *entry) status {
 			return queueIDInvalid
 		}
 		return cqInvalid
-	case size < 2 || size > uint32(d.o.QueueEntries):
-		return queueSizeInvalid
-	case e.dw[11]&queuePC == 0:
-		d.strictf(admin, "NVMe base 2.0, 5.5", "Create I/O Submission Queue: PC is 0, but CAP.CQR is 1")
-		return invalidField
-	case e.prp1&(d.pageSize-1) != 0:
-		d.strictf(admin, "NVMe base 2.0, 5.5", "Create I/O Submission Queue: PRP entry 1 is %#x, not at a page", e.prp1)
-		return prpOffsetInvalid
+	}
+	if st := d.checkRing(e, "NVMe base 2.0, 5.5", "Create I/O Submission Queue"); st != success {
+		return st
+	}
+	switch {
 	case d.cc.Load()>>16&0xf != 6:
 		d.strictf(admin, "NVMe base 2.0, 3.1.3.5", "CC.IOSQES is %d while a queue is created: must be 6", d.cc.Load()>>16&0xf)
 		return queueSizeInvalid
